@@ -1,0 +1,45 @@
+"""dlframe: deep-learning experiments from named parts. ``import dlframe`` imports no torch."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dlframe.errors import DlframeError
+from dlframe.plugin.component import Component
+from dlframe.plugin.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from dlframe.api import compose, load, train
+    from dlframe.training.predictor import Predictor
+    from dlframe.training.run import Run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Component",
+    "DlframeError",
+    "Predictor",
+    "Run",
+    "__version__",
+    "compose",
+    "hookimpl",
+    "load",
+    "train",
+]
+
+_HOME = {
+    "Predictor": "dlframe.training.predictor",
+    "Run": "dlframe.training.run",
+    "compose": "dlframe.api",
+    "load": "dlframe.api",
+    "train": "dlframe.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'dlframe' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

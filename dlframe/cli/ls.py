@@ -1,0 +1,67 @@
+"""``dlframe ls``: the components there are."""
+
+import json
+
+from dlframe.cli.parser import command_parser
+from dlframe.errors import DlframeError, did_you_mean
+from dlframe.plugin import KINDS, Entry, kind_named, registry
+
+__all__ = ["run"]
+
+
+def run(argv: list[str]) -> int:
+    """Print names and summaries, imported from nowhere."""
+    parser = command_parser(
+        "ls",
+        "List components. Nothing is imported to do so.",
+        "",
+        "activation",
+        "loss --task regression --json",
+    )
+    parser.add_argument("kind", nargs="?", help=f"one of {', '.join(KINDS)}")
+    parser.add_argument("--task", help="only those that fit this task")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args(argv)
+    kind = None
+    if arguments.kind is not None:
+        found = kind_named(arguments.kind)
+        if found is None:
+            raise DlframeError(
+                f"there is no kind {arguments.kind!r}; {did_you_mean(arguments.kind, KINDS)}"
+                f"the kinds are {', '.join(KINDS)}"
+            )
+        kind = found.name
+    tasks: set[str] = set()
+    if arguments.task is not None:
+        task = registry().find("task", arguments.task).component
+        tasks = {task.name, *task.tasks}
+    entries = [
+        entry
+        for entry in registry().entries(kind)
+        if not tasks or not entry.component.tasks or tasks & set(entry.component.tasks)
+    ]
+    if arguments.json:
+        print(json.dumps([_plain(entry) for entry in entries], indent=1))
+        return 0
+    width = max((len(entry.id) for entry in entries), default=0)
+    for name in KINDS:
+        group = [entry for entry in entries if entry.kind == name]
+        if group:
+            print(name if kind is None else f"{len(group)} {KINDS[name].plural}")
+            for entry in group:
+                print(f"  {registry().word(entry):<{width}}  {entry.component.summary}")
+    return 0
+
+
+def _plain(entry: Entry) -> dict[str, object]:
+    component = entry.component
+    return {
+        "kind": entry.kind,
+        "name": registry().word(entry),
+        "id": entry.id,
+        "summary": component.summary,
+        "tasks": list(component.tasks),
+        "inputs": list(component.inputs),
+        "reference": component.reference,
+        "target": component.target,
+    }

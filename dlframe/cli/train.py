@@ -1,0 +1,192 @@
+"""``dlframe train``: Hydra composes, Lightning trains, MLflow records."""
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlframe.errors import DlframeError, sentence
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from dlframe.training.run import Run
+
+__all__ = ["run"]
+
+HELP = """usage: dlframe train [options] [group=component] [group.option=value ...]
+
+Trains a network composed from named parts, tests it, and records the run in MLflow.
+
+  -m, --multirun         one run for each combination of comma-separated values
+  --cfg job              print the composed config and stop
+  --config-dir, -cd DIR  a folder of your own YAML files (experiment/, data/, ...)
+  --json                 print the result as JSON
+  --hydra-help           Hydra's own options
+
+groups: architecture activation loss optimizer regularizer scheduler initializer data task
+        trainer tracking experiment debug; `dlframe ls` lists their components,
+        `dlframe show optimizer/adam` the options of one, `dlframe show trainer` those of the run.
+
+examples:
+  dlframe train architecture=cnn activation=gelu optimizer=adamw optimizer.lr=3e-4
+  dlframe train 'regularizer=[l2,dropout,early_stopping]' regularizer.dropout.p=0.3
+  dlframe train data=csv data.path=table.csv data.target=price trainer.max_epochs=50
+  dlframe train -m activation=relu,gelu,tanh seed=1,2,3
+  dlframe train debug=overfit"""
+
+
+def run(argv: list[str]) -> int:
+    """Compose and train; one run, or with ``-m`` one per combination."""
+    if any(word in ("-h", "--help") for word in argv):
+        print(HELP)
+        return 0
+    job = _Job(
+        argv=["dlframe", "train", *argv],
+        as_json="--json" in argv,
+        many=any(word in ("-m", "--multirun") for word in argv),
+    )
+    argv = [word for word in argv if word != "--json"]
+    import hydra
+
+    from dlframe.config.compose import explain, prepare
+    from dlframe.config.source import CONF, searching
+
+    flags, overrides = _split(argv)
+    config_dir = _config_dir(argv)
+    prepare(overrides, config_dir, many=job.many)
+    # Hydra then raises what went wrong instead of printing its own version of it and exiting.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    before, sys.argv = sys.argv, ["dlframe train", *flags, *overrides]
+    try:
+        with searching(config_dir):
+            hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(job)()
+        job.report()
+    except Exception as error:
+        if job.training:
+            raise
+        raise explain(error, overrides, config_dir, many=job.many) from error
+    finally:
+        sys.argv = before
+    return 0
+
+
+_TAKING_VALUE = ("--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path",
+                 "-cp", "--package", "-p", "--experimental-rerun")  # fmt: skip
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Tell Hydra's own flags, with their values, from overrides; argparse wants them apart."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    for before, word in zip(["", *argv], argv, strict=False):
+        own = word.startswith("-") or before in _TAKING_VALUE
+        (flags if own else overrides).append(word)
+    return flags, overrides
+
+
+def _config_dir(argv: list[str]) -> Path | None:
+    for number, word in enumerate(argv):
+        if word in ("--config-dir", "-cd") and number + 1 < len(argv):
+            return Path(argv[number + 1])
+        if word.startswith("--config-dir="):
+            return Path(word.partition("=")[2])
+    return None
+
+
+class _Job:
+    """What Hydra calls with each composed config; launchers may pickle it."""
+
+    def __init__(self, argv: list[str], as_json: bool, many: bool) -> None:
+        self.argv, self.as_json, self.many = argv, as_json, many
+        self.training = False
+        self._process, self._jobs, self._errors = os.getpid(), 0, list[Exception]()
+
+    def __call__(self, config: "DictConfig") -> None:
+        self._jobs += 1
+        try:
+            self._run(config)
+        except Exception as error:
+            if os.getpid() != self._process:  # a launcher's process, which only Hydra reports from
+                raise
+            # Hydra would print lines of its own around our sentence, and only for the first job.
+            self._errors.append(error)
+            if self.many:
+                print(f"dlframe: {self._name()}: {sentence(error)}", file=sys.stderr)
+
+    def report(self) -> None:
+        """Raise what went wrong in this process's jobs."""
+        if self._errors and not self.many:
+            raise self._errors[0]
+        if self._errors:
+            raise DlframeError(f"{len(self._errors)} of {self._jobs} jobs failed, as said above")
+
+    def _name(self) -> str:
+        from hydra.core.hydra_config import HydraConfig
+
+        return f"job {self._jobs} ({' '.join(HydraConfig.get().overrides.task)})"
+
+    def _run(self, config: "DictConfig") -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        from dlframe.config.validate import validate
+
+        overrides = list(HydraConfig.get().overrides.task)
+        checked = validate(config)  # before torch is imported
+        self.training = True
+        from dlframe.training.run import execute
+
+        done = execute(checked, overrides=overrides, command=self.argv)
+        if self.as_json:
+            print(json.dumps(_summary(done)))
+        else:
+            _show(done)
+
+
+def _summary(done: "Run") -> dict[str, Any]:
+    return {
+        "run": done.id,
+        "status": done.status,
+        "folder": str(done.folder),
+        "metrics": done.metrics,
+        "seconds": done.seconds,
+        "tracking_uri": done.tracking_uri,
+        "mlflow_run_id": done.mlflow_run_id,
+        "note": done.note,
+    }
+
+
+def _show(done: "Run") -> None:
+    """Print the test metrics and where to look next."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"run {done.id}: {done.status.lower()} in {done.seconds:.1f} s")
+    table.add_column("metric")
+    table.add_column("test", justify="right")
+    table.add_column("validation, best epoch", justify="right")
+    names = [key.partition("/")[2] for key in done.metrics if key.startswith("test/")]
+    for name in names:
+        best = done.metrics.get(f"best/val_{name}")
+        shown = "" if best is None else f"{best:.4f}"
+        table.add_row(name, f"{done.metrics[f'test/{name}']:.4f}", shown)
+    console = Console()
+    console.print(table)
+    console.print(f"run id      {done.id}", highlight=False)
+    console.print(f"folder      {done.folder}", highlight=False, soft_wrap=True)
+    if done.tracking_uri:
+        look = (
+            f"mlflow ui --backend-store-uri {done.tracking_uri}"
+            if "://" in done.tracking_uri and not done.tracking_uri.startswith("http")
+            else f"open {done.tracking_uri}"
+        )
+        console.print(f"MLflow UI   {look}", highlight=False, soft_wrap=True)
+    root = done.folder.parent
+    where = "" if root == Path("runs").absolute() else f" --root {shlex.quote(str(root))}"
+    console.print(
+        f"predict     dlframe predict {done.id} FILE{where}", highlight=False, soft_wrap=True
+    )
+    if done.note:
+        console.print(f"note        {done.note}", highlight=False, soft_wrap=True)

@@ -1,0 +1,179 @@
+"""The transformer encoder."""
+
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from dlframe.components.architectures.layers import ActivationFactory
+from dlframe.components.architectures.sequences import SequenceView
+from dlframe.errors import ConfigError
+from dlframe.interfaces import Architecture, Range, Spec
+from dlframe.interfaces.options import Ge, PositiveInt
+
+__all__ = ["EncoderBlock", "SelfAttention", "Transformer"]
+
+_Norm = Literal["none", "layer", "rms"]
+
+
+def _normalization(kind: _Norm, width: int) -> nn.Module:
+    match kind:
+        case "none":
+            return nn.Identity()
+        case "layer":
+            return nn.LayerNorm(width)
+        case "rms":
+            return nn.RMSNorm(width)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention.
+
+    ``softmax(Q K^T / sqrt(width / heads)) V`` in each head, ``x[B, T, width]`` to ``[B, T,
+    width]``. The keys have no bias: it would add the same number to all scores of a query, which
+    the softmax takes out again, so that it could never be trained.
+
+    Args:
+        width: size of each step's vector.
+        heads: number of heads, which divides ``width``.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width)
+        self.output = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x[B, T, width]`` to ``[B, T, width]``."""
+        q, k, v = (
+            layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )
+        attended = scaled_dot_product_attention(q, k, v)
+        y: Tensor = self.output(attended.transpose(1, 2).flatten(2))
+        return y
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention and a feed-forward part, each added to its input.
+
+    ``h = x + attention(norm(x))``, ``y = h + W_2 activation(W_1 norm(h))`` with ``pre_norm``, else
+    ``h = norm(x + attention(x))``, ``y = norm(h + W_2 activation(W_1 h))``; ``x[B, T, width]`` to
+    ``y[B, T, width]``.
+
+    Args:
+        width: size of each step's vector.
+        heads: number of attention heads.
+        feed_forward: width of the feed-forward part, as a multiple of ``width``.
+        activation: makes an activation.
+        normalization: kind of normalization.
+        pre_norm: whether normalization comes before each part instead of after the sum.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        feed_forward: int,
+        activation: ActivationFactory,
+        normalization: _Norm,
+        pre_norm: bool,
+    ) -> None:
+        super().__init__()
+        self.pre_norm = pre_norm
+        self.attention = nn.Sequential(SelfAttention(width, heads), nn.Dropout(0.0))
+        self.feed_forward = nn.Sequential(
+            nn.Linear(width, feed_forward * width),
+            activation(),
+            nn.Dropout(0.0),
+            nn.Linear(feed_forward * width, width),
+            nn.Dropout(0.0),
+        )
+        self.attention_norm = _normalization(normalization, width)
+        self.feed_forward_norm = _normalization(normalization, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x[B, T, width]`` to ``y[B, T, width]``."""
+        if self.pre_norm:
+            h = x + self.attention(self.attention_norm(x))
+            y: Tensor = h + self.feed_forward(self.feed_forward_norm(h))
+            return y
+        h = self.attention_norm(x + self.attention(x))
+        z: Tensor = self.feed_forward_norm(h + self.feed_forward(h))
+        return z
+
+
+class Transformer(Architecture):
+    """Transformer encoder over a sequence with learned positions, then one linear layer.
+
+    ``x[B, *input_shape]`` float32 (int64 tokens) to ``y[B, output_size]`` float32. An image is read
+    as a sequence of its rows, features one by one, tokens through an embedding; each step is mapped
+    to ``width`` values, to which its position's trained vector is added. The activation acts in the
+    feed-forward parts.
+
+    Args:
+        spec: what the data gives.
+        activation: makes an activation.
+        width: size of each step's vector.
+        depth: number of blocks.
+        heads: number of attention heads; it must divide ``width``.
+        feed_forward: width of the feed-forward parts, as a multiple of ``width``.
+        pooling: what the output layer sees: the ``mean`` over the steps, or the output at an
+            additional first step (``cls``).
+        normalization: ``layer`` (LayerNorm), ``rms`` (RMSNorm) or ``none``.
+        pre_norm: normalize before each part (Xiong et al. 2020) instead of after its sum.
+
+    Raises:
+        ConfigError: ``heads`` does not divide ``width``, or the data gives tokens without a
+            vocabulary.
+
+    Reference: Vaswani et al. 2017, arXiv:1706.03762; pre-norm arXiv:2002.04745.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        activation: ActivationFactory,
+        *,
+        width: PositiveInt = 64,
+        depth: Annotated[int, Ge(1), Range(1, 8)] = 2,
+        heads: PositiveInt = 4,
+        feed_forward: PositiveInt = 4,
+        pooling: Literal["mean", "cls"] = "mean",
+        normalization: Literal["none", "layer", "rms"] = "layer",
+        pre_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise ConfigError(
+                f"`heads` must divide `width`; got heads={heads} and width={width}: use "
+                f"width={-(-width // heads) * heads}"
+            )
+        self.view = SequenceView(spec, width)
+        self.project = nn.Identity() if spec.input == "tokens" else nn.Linear(self.view.size, width)
+        self.cls = nn.Parameter(torch.randn(1, 1, width) * 0.02) if pooling == "cls" else None
+        length = self.view.length + (pooling == "cls")
+        self.positions = nn.Parameter(torch.randn(1, length, width) * 0.02)
+        self.blocks = nn.Sequential(
+            nn.Dropout(0.0),
+            *(
+                EncoderBlock(width, heads, feed_forward, activation, normalization, pre_norm)
+                for _ in range(depth)
+            ),
+        )
+        # With pre-norm the sum that leaves the last block has not been normalized.
+        self.norm = _normalization(normalization if pre_norm else "none", width)
+        self.head = nn.Linear(width, spec.output_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x[B, *input_shape]`` to ``y[B, output_size]``."""
+        h = self.project(self.view(x))
+        if self.cls is not None:
+            h = torch.cat((self.cls.to(h.dtype).expand(len(h), -1, -1), h), 1)
+        h = self.norm(self.blocks(h + self.positions))
+        y: Tensor = self.head(h.mean(1) if self.cls is None else h[:, 0])
+        return y

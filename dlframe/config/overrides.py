@@ -1,0 +1,274 @@
+"""The overrides of a command line, one by one: their form, what they choose, what they set."""
+
+import copy
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, ValueType
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dlframe.config.options import Option, check, describe
+from dlframe.config.settings import SETTINGS
+from dlframe.config.signature import dataclass_options, load
+from dlframe.config.source import AUTO, CONF
+from dlframe.errors import ConfigError, did_you_mean
+from dlframe.interfaces.options import Seed
+from dlframe.plugin import KINDS, Entry, registry
+
+__all__ = ["check_choices", "check_values", "parse", "refuse_lists", "sentence_of"]
+
+_LIST = re.compile(rf"({'|'.join(kind.name for kind in KINDS.values() if not kind.many)})=\s*\[")
+
+
+def parse(text: str) -> Override:
+    """Read one override.
+
+    Raises:
+        ConfigError: it is not well formed.
+    """
+    if "=" not in text and not text.startswith("~"):
+        raise ConfigError(
+            f"an override reads key=value; got {text!r}; `dlframe train --help` has more"
+        )
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        raise ConfigError(
+            f"the override {text!r} is not well formed ({sentence_of(error)}); write key=value, and a "
+            "value with special characters in two kinds of quotes, as in 'tracking.root=\"~x\"'"
+        ) from error
+
+
+def sentence_of(error: BaseException) -> str:
+    """What Hydra or OmegaConf says, without the lines that describe its own state."""
+    said = re.split(r"\n\s*(?:See https|Config search path|full_key|object_type)", str(error))[0]
+    return " ".join(said.split()).rstrip(".") or type(error).__name__
+
+
+def check_choices(
+    overrides: Sequence[Override], config_dir: Path | None, *, many: bool
+) -> list[str]:
+    """Check the overrides that choose components or presets; return them, the first of each sweep.
+
+    Args:
+        overrides: all overrides.
+        config_dir: a folder of the user's own YAML files.
+        many: whether several values of one override mean several runs.
+
+    Raises:
+        ConfigError: an override is malformed, or what it chooses is not there.
+    """
+    for override in overrides:
+        _check_form(override)
+        if override.is_sweep_override() and not many:
+            raise ConfigError(
+                f"{override.key_or_group} has several values; run one job for each with "
+                f"`dlframe train -m {override.input_line}`"
+            )
+    chosen = []
+    for override in overrides:
+        if not _is_group(override, config_dir):
+            continue
+        if not override.key_or_group.startswith("hydra/"):
+            _check_choice(override, config_dir)
+        if not override.is_sweep_override():
+            chosen.append(str(override.input_line))
+        elif _values(override):
+            chosen.append(f"{override.key_or_group}={next(override.sweep_string_iterator())}")
+    return chosen
+
+
+def refuse_lists(overrides: Sequence[str], config_dir: Path | None) -> None:
+    """Refuse a list where a run has one component; Hydra would merge them all.
+
+    Raises:
+        ConfigError: a group of one component is given a list.
+    """
+    lists = [text for text in overrides if _LIST.match(text)]
+    check_choices([parse(text) for text in lists], config_dir, many=False)
+
+
+def check_values(
+    overrides: Sequence[Override], config_dir: Path | None, config: DictConfig
+) -> None:
+    """Check the overrides that set options.
+
+    Args:
+        overrides: all overrides.
+        config_dir: a folder of the user's own YAML files.
+        config: what is composed of the chosen components alone.
+
+    Raises:
+        ConfigError: an option is unknown, or a value is not of its type or out of bounds.
+    """
+    for override in overrides:
+        if not _is_group(override, config_dir) and not override.is_delete():
+            _check_value(override, config)
+
+
+def _values(override: Override) -> list[Any]:
+    """The value of an override, or all of them where it sweeps."""
+    if not override.is_sweep_override():
+        return [override.value()]
+    if override.value_type is ValueType.GLOB_CHOICE_SWEEP or not override.is_discrete_sweep():
+        return []  # a pattern finds only what there is; from an interval a sweeper draws
+    key = override.key_or_group
+    return [parse(f"{key}={text}").value() for text in override.sweep_string_iterator()]
+
+
+def _is_group(override: Override, config_dir: Path | None) -> bool:
+    key = override.key_or_group
+    folders = [folder / key for folder in (CONF, config_dir) if folder]
+    return key in (*KINDS, *SETTINGS) or "/" in key or any(folder.is_dir() for folder in folders)
+
+
+def _check_form(override: Override) -> None:
+    text, key = str(override.input_line), override.key_or_group
+    if not key:
+        raise ConfigError(f"an override reads key=value; got {text!r}, which has no key")
+    if override.package is not None:
+        raise ConfigError(f"every group has its place; write {key}=<name> instead of {text!r}")
+    if override.is_add() and "/" not in key and _is_group(override, None):
+        raise ConfigError(f"the group {key} is there already; write {text.lstrip('+')!r}")
+
+
+def _check_choice(override: Override, config_dir: Path | None) -> None:
+    group = override.key_or_group
+    folders = [folder / group for folder in (CONF, config_dir) if folder]
+    files = {path.stem for folder in folders for path in folder.glob("*.yaml")}
+    files |= {"default"} if group in SETTINGS else set()
+    many = group not in KINDS or KINDS[group].many
+    for value in _values(override):
+        if value is None and many:
+            raise ConfigError(f"{group}=null says nothing; leave it out, or write '{group}=[]'")
+        if value is None:
+            raise ConfigError(f"a run needs one {group}; choose one with {group}=<name>")
+        if isinstance(value, list) and not many:
+            raise ConfigError(
+                f"a run has one {group}; got {value}; sweep over several with "
+                f"`dlframe train -m {group}={','.join(map(str, value))}`"
+            )
+        for name in value if isinstance(value, list) else [value]:
+            if isinstance(name, (dict, list)):
+                raise ConfigError(
+                    f"{group} must be chosen by name; got {name}; set options with "
+                    f"{group}.<option>=<value>"
+                )
+            if name in files or (name == AUTO and group in ("task", "loss")):
+                continue
+            near = did_you_mean(str(name), files)
+            if group in KINDS and (registry().knows(group, str(name)) or not near):
+                load(registry().find(group, str(name)))
+            elif not files:
+                raise ConfigError(
+                    f"there is no group {group!r}; the groups are {', '.join((*KINDS, *SETTINGS))}"
+                )
+            else:
+                raise ConfigError(
+                    f"no {group} is called {str(name)!r}; {near}there are "
+                    f"{', '.join(sorted(files))}"
+                )
+
+
+def _check_value(override: Override, config: DictConfig) -> None:
+    key = override.key_or_group
+    head, *rest = key.split(".")
+    known = [*KINDS, *SETTINGS, "seed"]
+    if head == "hydra":
+        return
+    if head not in known:
+        places = {name: f"{group}.{name}" for group in known for name in _names(config.get(group))}
+        places |= {group: group for group in known}
+        near = [head] if head in places else get_close_matches(head, places, n=2)
+        suggestion = f"did you mean {' or '.join(repr(places[word]) for word in near)}? "
+        raise ConfigError(
+            f"there is no option {key!r}; {suggestion if near else ''}the groups are "
+            f"{', '.join(known)}"
+        )
+    if head == "seed":
+        _check_seed(override, rest)
+        return
+    node = config.get(head)
+    if rest and head in KINDS and KINDS[head].many:
+        name = rest.pop(0)
+        selected = [str(chosen) for chosen in node or ()]
+        if name not in selected:
+            registry().find(head, name)
+            raise ConfigError(
+                f"{key} is set, but {head} {name!r} is not chosen; add it: "
+                f"'{head}=[{','.join([*selected, name])}]'"
+            )
+        node, head = node[name], f"{head}.{name}"
+    if rest and isinstance(node, DictConfig):
+        _check_option(override, head, rest, node)
+
+
+def _check_seed(override: Override, parts: Sequence[str]) -> None:
+    if parts:
+        raise ConfigError(
+            f"seed is one number and has no part {override.key_or_group!r}; write seed=<number>"
+        )
+    for value in _values(override):
+        check("seed", value, Seed)
+
+
+def _check_option(override: Override, head: str, rest: Sequence[str], node: DictConfig) -> None:
+    key, name, component = override.key_or_group, rest[0], node.get("component")
+    options = {option.name: option for option in _options(head, component)}
+    known = list(options) or _names(node)
+    if name == "component":
+        raise ConfigError(f"{key} is not to be set; choose with {head.partition('.')[0]}=<name>")
+    if name not in known:
+        raise ConfigError(
+            f"{component or head} has no option {name!r}; {did_you_mean(name, known)}its options are "
+            f"{', '.join(known) or 'none'}"
+        )
+    if name not in options:
+        return
+    if name not in node and not override.is_add():
+        raise ConfigError(
+            f"the YAML file chosen for {head} leaves out {name!r}; write '+{override.input_line}', "
+            f"or begin the file with `defaults: [{_entry(head, component).id}, _self_]`"
+        )
+    hint = options[name].hint
+    if len(rest) == 1:
+        for value in _values(override):
+            check(key, _held(node, name, value), hint)
+    elif not isinstance(node.get(name), DictConfig) and not override.is_add():
+        owner, words = f"{head}.{name}", describe(hint)
+        remedy = f"'+{override.input_line}'" if "mapping" in words else f"{owner}=<value>"
+        raise ConfigError(f"{owner} is {words} and has no part {key!r} yet; write {remedy}")
+
+
+def _held(node: DictConfig, name: str, value: Any) -> Any:
+    """The value as the typed config holds it: ``yes`` is True there, and ``${seed}`` a number."""
+    trial = copy.deepcopy(node)
+    try:
+        trial[name] = value
+        plain = OmegaConf.to_container(trial, resolve=True)
+    except OmegaConfBaseException:
+        return value
+    assert isinstance(plain, dict)
+    return plain[name]
+
+
+def _names(node: Any) -> list[str]:
+    return (
+        [str(name) for name in node if name != "component"] if isinstance(node, DictConfig) else []
+    )
+
+
+def _options(head: str, component: object) -> Sequence[Option]:
+    if head in SETTINGS:
+        return dataclass_options(SETTINGS[head])
+    return () if component in (None, AUTO) else load(_entry(head, component)).options
+
+
+def _entry(head: str, component: object) -> Entry:
+    return registry().find(head.partition(".")[0], str(component))

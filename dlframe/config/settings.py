@@ -1,0 +1,100 @@
+"""Options of the run itself: how to train and where to record. Imports no torch."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Gt
+
+from dlframe.interfaces.options import NonNegative, NonNegativeInt, PositiveInt
+
+__all__ = ["INDIFFERENT", "SETTINGS", "TrackingOptions", "TrainerOptions"]
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
+Limit = Literal[-1] | PositiveInt
+
+
+@dataclass(kw_only=True)
+class TrainerOptions:
+    """How to train.
+
+    Args:
+        max_epochs: passes over the training part; -1 has no limit, where another one is set.
+        max_steps: optimizer steps after which training ends; -1 has no limit.
+        max_time: wall-clock limit as ``DD:HH:MM:SS``; null has no limit.
+        accelerator: ``auto`` uses a GPU where there is one, else the CPU.
+        devices: how many devices, or ``auto`` for all; more than one trains in one process each.
+        strategy: ``ddp`` averages the gradients of several devices.
+        num_nodes: machines that take part.
+        precision: ``bf16-mixed`` halves memory and time where the device supports it.
+        accumulate: batches whose gradients are added up before each optimizer step.
+        gradient_clip: largest norm of all gradients together; null does not clip.
+        deterministic: allow only deterministic algorithms; ``warn`` names those that are not.
+        compile: compile the network with torch.compile (worth it from some minutes of training on).
+        channels_last: store images with the channel axis last in memory (faster with bf16).
+        steps_per_call: optimizer steps per call of Lightning's loop; ``auto`` grows it until a call
+            takes some tens of milliseconds. The result does not depend on it.
+        eval_every: validate after each so many epochs.
+        limit_train: batches per training epoch at most, for debugging; null takes all.
+        limit_eval: batches (of up to 1024 rows) per validation or test at most, for debugging; null
+            takes all.
+        overfit: train, validate and test on the first so many training batches; 0 is off.
+        checkpoint: write the best and the last checkpoint.
+        progress: show a progress bar; ``auto`` does so on a terminal.
+        profiler: Lightning's profiler; its report is written into the run's folder.
+        threads: CPU threads of torch; null leaves torch's default.
+    """
+
+    max_epochs: Limit = 10
+    max_steps: Limit = -1
+    max_time: str | None = None
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+    devices: PositiveInt | Literal["auto"] | list[int] = 1
+    strategy: Literal["auto", "ddp"] = "auto"
+    num_nodes: PositiveInt = 1
+    precision: Precision = "32-true"
+    accumulate: PositiveInt = 1
+    gradient_clip: Annotated[float, Gt(0)] | None = None
+    deterministic: bool | Literal["warn"] = False
+    compile: bool = False
+    channels_last: bool = False
+    steps_per_call: PositiveInt | Literal["auto"] = "auto"
+    eval_every: PositiveInt = 1
+    limit_train: PositiveInt | None = None
+    limit_eval: PositiveInt | None = None
+    overfit: NonNegativeInt = 0
+    checkpoint: bool = True
+    progress: Literal["auto", "on", "off"] = "auto"
+    profiler: Literal["simple", "advanced", "pytorch"] | None = None
+    threads: PositiveInt | None = None
+
+
+@dataclass(kw_only=True)
+class TrackingOptions:
+    """Where to record.
+
+    Args:
+        root: folder of the runs, and of the default SQLite store.
+        uri: address of an MLflow server or database; null uses ``root``/mlflow.db.
+        experiment: MLflow experiment that groups runs.
+        run_name: name of the run; null makes one from what was chosen.
+        tags: tags of the run.
+        wait: seconds to wait at the end until everything is delivered to MLflow.
+        log_model: store the trained network as an MLflow model, ready to serve.
+        enabled: record at all.
+    """
+
+    root: str = "runs"
+    uri: str | None = None
+    experiment: str = "dlframe"
+    run_name: str | None = None
+    tags: dict[str, Any] | None = None
+    wait: NonNegative = 60.0
+    log_model: bool = True
+    enabled: bool = True
+
+
+INDIFFERENT = frozenset(("profiler", "progress", "steps_per_call"))
+"""Options of the trainer that leave network and metrics as they are."""
+
+SETTINGS: dict[str, type] = {"trainer": TrainerOptions, "tracking": TrackingOptions}
+"""Config groups that hold the run's own options; their basic choice is ``default``."""

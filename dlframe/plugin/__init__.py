@@ -1,0 +1,19 @@
+"""Who provides what: descriptors, hooks, discovery and conflicts (standard library and pluggy only)."""
+
+from dlframe.plugin.component import Component
+from dlframe.plugin.hookspecs import hookimpl
+from dlframe.plugin.kinds import KINDS, Kind, kind_named
+from dlframe.plugin.registry import BUILTIN, Entry, Plugin, Registry, registry
+
+__all__ = [
+    "BUILTIN",
+    "KINDS",
+    "Component",
+    "Entry",
+    "Kind",
+    "Plugin",
+    "Registry",
+    "hookimpl",
+    "kind_named",
+    "registry",
+]

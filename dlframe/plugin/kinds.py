@@ -1,0 +1,57 @@
+"""The kinds of component: what each is called, and which arguments dlframe itself passes in."""
+
+from dataclasses import dataclass
+
+__all__ = ["KINDS", "Kind", "kind_named"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One extension point.
+
+    Args:
+        name: the word in configs and on the command line.
+        runtime: names of the arguments that dlframe passes when it builds a component of this kind.
+            They are never options. A target takes those of them that its signature names.
+        many: whether a run may hold several components of the kind side by side.
+    """
+
+    name: str
+    runtime: tuple[str, ...] = ()
+    many: bool = False
+
+    @property
+    def plural(self) -> str:
+        """The word for several, as in the hook's name."""
+        return {"loss": "losses", "data": "data"}.get(
+            self.name, self.name[:-1] + "ies" if self.name.endswith("y") else self.name + "s"
+        )
+
+    @property
+    def hook(self) -> str:
+        """The hook by which plugins declare components of this kind."""
+        return f"dlframe_{self.plural}"
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("architecture", runtime=("spec", "activation")),
+        Kind("activation"),
+        Kind("loss", runtime=("spec",)),
+        Kind("optimizer", runtime=("params",)),
+        Kind("regularizer", many=True),
+        Kind("scheduler", runtime=("optimizer", "total_steps", "steps_per_epoch")),
+        Kind("initializer"),
+        Kind("data"),
+        Kind("task", runtime=("spec", "loss")),
+    )
+}
+
+
+def kind_named(word: str) -> Kind | None:
+    """Return the kind that ``word`` names in the singular or the plural, or None."""
+    for kind in KINDS.values():
+        if word in (kind.name, kind.plural):
+            return kind
+    return None

@@ -1,0 +1,326 @@
+"""Delivery to MLflow: the one place that turns records into calls of MLflow's client."""
+# ruff: noqa: TID253  (imported by the delivery process only)
+
+import json
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    Experiment,
+    InputTag,
+    LifecycleStage,
+    Metric,
+    Param,
+    RunTag,
+    ViewType,
+)
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from dlframe.errors import StorageError
+from dlframe.tracking import names
+from dlframe.tracking.provenance import without_credentials
+from dlframe.tracking.sinks import PendingRun, UnreachableError
+from dlframe.tracking.spool import Record
+
+__all__ = ["UID_TAG", "MlflowSink"]
+
+UID_TAG = "dlframe.run_uid"
+_METRICS_PER_CALL = 1000
+_OTHERS_PER_CALL = 100
+_DIGEST_LIMIT = 36
+_log = logging.getLogger(__name__)
+Item = TypeVar("Item", Metric, Param, RunTag)
+
+
+class MlflowSink:
+    """Delivers runs to an MLflow store or server."""
+
+    name = "mlflow"
+
+    def __init__(self) -> None:
+        self._clients: dict[str, MlflowClient] = {}
+
+    def deliver(
+        self, run: PendingRun, records: Sequence[Record], state: dict[str, Any]
+    ) -> Iterator[int]:
+        """Send ``records`` in order; see ``Sink``."""
+        try:
+            client = self._client(run)
+            if "run_id" not in state:
+                self._find_or_create(client, run, state)
+            for part in _parts(records):
+                if "notice" not in state:
+                    self._send(client, run, part, state)
+                yield part[-1].seq
+        except (MlflowException, requests.RequestException) as error:
+            raise UnreachableError(
+                f"{without_credentials(run.uri)} does not take the run: {_reason(error)}"
+            ) from error
+
+    def _client(self, run: PendingRun) -> MlflowClient:
+        if run.uri not in self._clients:
+            if run.info.uri is None:
+                _make_store(Path(run.uri.removeprefix("sqlite:///")))
+            self._clients[run.uri] = MlflowClient(run.uri)
+        return self._clients[run.uri]
+
+    def _find_or_create(self, client: MlflowClient, run: PendingRun, state: dict[str, Any]) -> None:
+        experiment = _experiment(client, run)
+        found = client.search_runs(
+            [experiment],
+            f"tags.`{UID_TAG}` = '{run.info.uid}'",
+            run_view_type=ViewType.ALL,
+            max_results=1,
+        )
+        # The tag is looked up first because a lost reply must not give a second run.
+        made = (
+            found[0]
+            if found
+            else client.create_run(
+                experiment,
+                start_time=run.info.created,
+                run_name=run.info.run_name or run.info.uid,
+                tags={UID_TAG: run.info.uid, "mlflow.user": run.info.user},
+            )
+        )
+        state |= {"run_id": made.info.run_id, "experiment_id": experiment}
+
+    def _send(
+        self, client: MlflowClient, run: PendingRun, part: list[Record], state: dict[str, Any]
+    ) -> None:
+        record, run_id = part[0], state["run_id"]
+        log = partial(client.log_batch, run_id)
+        try:
+            match record.kind:
+                case "metrics":
+                    metrics = [
+                        Metric(names.name(key), value, each.time, each.body["step"])
+                        for each in part
+                        for key, value in each.body["values"].items()
+                    ]
+                    self._batches(run, client, state, record, metrics,
+                                  lambda items: log(metrics=items), _METRICS_PER_CALL)  # fmt: skip
+                case "params":
+                    values = self._fitted(client, run, record, run_id, names.PARAM_LIMIT)
+                    params = [Param(key, value) for key, value in values.items()]
+                    self._batches(run, client, state, record, params,
+                                  lambda items: log(params=items), _OTHERS_PER_CALL)  # fmt: skip
+                case "tags":
+                    values = self._fitted(client, run, record, run_id, names.TAG_LIMIT)
+                    tags = [RunTag(key, value) for key, value in values.items()]
+                    self._batches(run, client, state, record, tags,
+                                  lambda items: log(tags=items), _OTHERS_PER_CALL)  # fmt: skip
+                case _:
+                    self._one(client, run, record, state)
+        except Exception as error:
+            if not _refused(error):
+                raise
+            if client.get_run(run_id).info.lifecycle_stage == LifecycleStage.DELETED:
+                state["notice"] = (
+                    f"run {run.info.uid!r} was deleted in MLflow while it was being recorded; what "
+                    f"came after that is only in {str(run.folder)!r}"
+                )
+                return
+            self._reject(run, client, state, record, record.body, error)
+
+    def _batches(
+        self,
+        run: PendingRun,
+        client: MlflowClient,
+        state: dict[str, Any],
+        record: Record,
+        items: list[Item],
+        log: Callable[[list[Item]], object],
+        size: int,
+    ) -> None:
+        for start in range(0, len(items), size):
+            for item, error in _isolated(items[start : start + size], log):
+                if client.get_run(state["run_id"]).info.lifecycle_stage == LifecycleStage.DELETED:
+                    raise error
+                self._reject(run, client, state, record, dict(item), error)
+
+    def _one(
+        self, client: MlflowClient, run: PendingRun, record: Record, state: dict[str, Any]
+    ) -> None:
+        run_id, body = state["run_id"], record.body
+        match record.kind:
+            case "start":
+                if record.seq > 1:
+                    client.update_run(run_id, status="RUNNING")
+            case "artifact":
+                path = run.folder / body["path"]
+                log = client.log_artifacts if path.is_dir() else client.log_artifact
+                log(run_id, str(path), body["folder"] or None)
+            case "dataset":
+                client.log_inputs(run_id, datasets=[_dataset(body)])
+            case "model":
+                from dlframe.tracking.logged_model import log_model
+
+                log_model(client, run, record, run_id, state["experiment_id"])
+            case "finish":
+                if body["error"]:
+                    client.set_tag(run_id, "dlframe.error", body["error"][: names.TAG_LIMIT])
+                client.set_terminated(run_id, body["status"], end_time=record.time)
+
+    def _fitted(
+        self, client: MlflowClient, run: PendingRun, record: Record, run_id: str, limit: int
+    ) -> dict[str, str]:
+        """Name and spell the values as MLflow takes them; too long ones go to an artifact."""
+        values = {names.name(k): names.text(v) for k, v in record.body["values"].items()}
+        long = {key: value for key, value in values.items() if len(value) > limit}
+        if long:
+            artifact = f"{record.kind}/long.json"
+            path = run.folder / artifact
+            path.parent.mkdir(exist_ok=True)
+            known = json.loads(path.read_text()) if path.exists() else {}
+            path.write_text(json.dumps(known | long, indent=1))
+            client.log_artifact(run_id, str(path), record.kind)
+            values |= {key: names.marker(len(value), artifact) for key, value in long.items()}
+        return values
+
+    def _reject(
+        self,
+        run: PendingRun,
+        client: MlflowClient,
+        state: dict[str, Any],
+        record: Record,
+        content: dict[str, Any],
+        error: Exception,
+    ) -> None:
+        """Put aside what MLflow refuses for good, so that the rest gets through."""
+        path = run.folder / "rejected.jsonl"
+        entry = {"seq": record.seq, "kind": record.kind, "content": content, "error": _line(error)}
+        line = json.dumps(entry)
+        lines = path.read_text().splitlines() if path.exists() else []
+        if line not in lines:  # the same record may come twice, after a crash
+            lines.append(line)
+            path.write_text("\n".join(lines) + "\n")
+        state["rejected"] = len(lines)
+        _log.warning("%s: rejected %s: %s", run.info.uid, record.kind, _line(error))
+        client.set_tag(state["run_id"], "dlframe.rejected", str(len(lines)))
+
+
+def _parts(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Split records into what one call takes: runs of metrics together, everything else singly."""
+    part: list[Record] = []
+    size = 0
+    for record in records:
+        number = len(record.body["values"]) if record.kind == "metrics" else _METRICS_PER_CALL
+        if part and size + number > _METRICS_PER_CALL:
+            yield part
+            part, size = [], 0
+        part.append(record)
+        size += number
+    if part:
+        yield part
+
+
+def _isolated(
+    items: list[Item], log: Callable[[list[Item]], object]
+) -> Iterator[tuple[Item, Exception]]:
+    """Send ``items``, halving the batch where it is refused; yield those that are refused alone."""
+    try:
+        log(items)
+    except MlflowException as error:
+        if not _refused(error):
+            raise
+        if len(items) == 1:
+            yield items[0], error
+            return
+        half = len(items) // 2
+        yield from _isolated(items[:half], log)
+        yield from _isolated(items[half:], log)
+
+
+def _refused(error: Exception) -> bool:
+    """Whether sending the same again can never help.
+
+    Credentials that are refused (401, 403), a missing run or a wrong address (404), time-outs (408)
+    and overload (429) can all change; so can a full disk.
+    """
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        status = error.response.status_code
+    elif isinstance(error, MlflowException):
+        status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+    elif isinstance(error, requests.RequestException):
+        return False
+    else:
+        return isinstance(error, FileNotFoundError) or not isinstance(error, OSError)
+    return 400 <= status < 500 and status not in (401, 403, 404, 408, 429)
+
+
+def _make_store(path: Path) -> None:
+    """Make the SQLite store of a tracking root where it is missing.
+
+    It is made under another name and then renamed: MLflow cannot go on with a store whose making
+    was cut short.
+    """
+    if path.exists():
+        return
+    making = path.with_suffix(".making")
+    for leftover in path.parent.glob(f"{making.name}*"):
+        leftover.unlink()
+    MlflowClient(f"sqlite:///{making}").search_experiments()
+    with closing(sqlite3.connect(making)) as store:
+        # Readers such as the UI then do not block the one writer, nor it them.
+        store.execute("PRAGMA journal_mode=WAL")
+    making.rename(path)
+
+
+def _experiment(client: MlflowClient, run: PendingRun) -> str:
+    found: Experiment | None = client.get_experiment_by_name(run.info.experiment)
+    if found is None:
+        location = None
+        if run.info.uri is None:
+            location = (run.folder.parent / "artifacts").as_uri()
+        try:
+            return str(client.create_experiment(run.info.experiment, artifact_location=location))
+        except MlflowException as error:  # somebody else made it just now
+            found = client.get_experiment_by_name(run.info.experiment)
+            if found is None:
+                raise error
+    if found.lifecycle_stage == LifecycleStage.DELETED:
+        raise StorageError(
+            f"the experiment {run.info.experiment!r} was deleted in MLflow; restore it with "
+            f"`mlflow experiments restore --experiment-id {found.experiment_id}`"
+        )
+    return str(found.experiment_id)
+
+
+def _dataset(body: dict[str, Any]) -> DatasetInput:
+    # MLflow takes data sets of one name and digest for the same and keeps only the first context.
+    ending = f"-{body['context']}"
+    dataset = Dataset(
+        name=body["name"],
+        digest=body["digest"][: _DIGEST_LIMIT - len(ending)] + ending,
+        source_type="dlframe",
+        source=json.dumps({"source": body["source"]}),
+        schema=None if body["schema"] is None else json.dumps(body["schema"]),
+        profile=None if body["profile"] is None else json.dumps(body["profile"]),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", body["context"])])
+
+
+def _reason(error: BaseException) -> str:
+    """Say why a request failed, without the library's account of its own layers."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, requests.Timeout):
+            return "it did not answer in time"
+        if isinstance(cause, requests.ConnectionError):
+            return "no connection; start the server, or mend tracking.uri"
+        cause = cause.__cause__ or cause.__context__
+    return _line(error)
+
+
+def _line(error: BaseException) -> str:
+    return without_credentials(" ".join(str(error).split())[:500]) or type(error).__name__

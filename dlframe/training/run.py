@@ -1,0 +1,290 @@
+"""A run: from a composed config to a recorded result, whatever happens on the way."""
+
+import errno
+import gc
+import math
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from dlframe.config.validate import validate
+from dlframe.errors import ConfigError, DataError, DlframeError, StorageError
+from dlframe.tracking.provenance import without_credentials
+from dlframe.tracking.recorder import Recorder, new_uid
+from dlframe.tracking.spool import FILE, Spool
+from dlframe.training.fit import Fit
+from dlframe.training.prepare import Parts, prepare, save
+from dlframe.training.processes import read_order, report_result, run_apart
+from dlframe.training.record import record_end, record_start
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Run", "execute", "execute_rank"]
+
+
+@dataclass(slots=True)
+class Run:
+    """The outcome of one training.
+
+    Args:
+        id: the run's own id, by which ``dlframe test``, ``predict`` and ``load`` find it.
+        folder: where its config, checkpoints and figures lie.
+        status: ``FINISHED``, ``FAILED`` or ``KILLED``.
+        metrics: the last value of each metric, ``test/*`` and ``best/*`` among them.
+        epochs: metrics of each epoch, with the number of optimizer steps as ``step``.
+        seconds: wall-clock time of training and test.
+        tracking_uri: the MLflow store.
+        mlflow_run_id: the run's id there, once it has been delivered.
+        note: what the user should know, such as a backlog of undelivered records.
+    """
+
+    id: str
+    folder: Path
+    status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED"
+    metrics: dict[str, float] = field(default_factory=dict)
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    tracking_uri: str | None = None
+    mlflow_run_id: str | None = None
+    note: str | None = None
+
+    @property
+    def history(self) -> "pd.DataFrame":
+        """The metrics of each epoch as a table, indexed by epoch."""
+        import pandas as pd
+
+        if not self.epochs:
+            return pd.DataFrame(index=pd.Index([], dtype="int64", name="epoch"))
+        return pd.DataFrame(self.epochs).groupby("epoch").last()
+
+
+def execute(
+    config: Mapping[str, Any], *, overrides: Sequence[str] = (), command: Sequence[str] = ()
+) -> Run:
+    """Train, test and record one run.
+
+    Args:
+        config: a composed config.
+        overrides: what the user changed, for the record.
+        command: the command line, for the record.
+
+    Raises:
+        DlframeError: the config, the data or the disk do not allow it, or the loss diverged.
+        KeyboardInterrupt: the user stopped it; the run is recorded as KILLED.
+    """
+    checked, uid = validate(config), new_uid()
+    context = {"overrides": list(overrides), "command": list(command)}
+    try:
+        if checked["trainer"]["devices"] == 1 and checked["trainer"]["num_nodes"] == 1:
+            return _execute_here(checked, uid, context)
+        return _execute_apart(checked, uid, context)
+    finally:
+        gc.collect()  # Lightning's objects hold each other, and with them the device's memory
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Let torch use so many CPU threads for the time being."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _execute_here(
+    config: dict[str, Any], uid: str, context: dict[str, Any], *, first: bool = True
+) -> Run:
+    with _threads(config["trainer"]["threads"]):
+        return _record(config, uid, context, first=first)
+
+
+def _record(config: dict[str, Any], uid: str, context: dict[str, Any], *, first: bool) -> Run:
+    """Train and record; ``first`` says whether this process is the one that writes."""
+    tracking = config["tracking"]
+    run = Run(uid, Path(tracking["root"]).absolute() / uid)
+
+    def log(values: dict[str, float], step: int) -> None:
+        epoch = fit.trainer.current_epoch + 1
+        run.epochs.append({"epoch": epoch, "step": step, **values})
+        run.metrics |= values
+        recorder.metrics(values, step)
+
+    # Whatever the user got wrong shows here, before anything is written.
+    fit = Fit(prepare(config), run.folder, log)
+    try:
+        recorder = Recorder(
+            Path(tracking["root"]),
+            uri=tracking["uri"],
+            experiment=tracking["experiment"],
+            run_name=tracking["run_name"] or _name(fit.parts.config),
+            uid=uid,
+            enabled=tracking["enabled"] and first,
+        )
+    except StorageError:  # on a full disk a folder can be made, and nothing written into it
+        shutil.rmtree(run.folder, ignore_errors=True)
+        raise
+    try:
+        _make_folder(run.folder)
+        _train(run, fit, recorder, context, first=first)
+    except BaseException as error:
+        run.status = "KILLED" if _is_stop(error) else "FAILED"
+        recorder.finish(run.status, None if _is_stop(error) else _report(error))
+        if _is_stop(error):  # what is recorded is delivered without anybody waiting
+            raise KeyboardInterrupt from None
+        _deliver(run, recorder, tracking["wait"])
+        said = _translated(error, recorder.folder)
+        if said is error:
+            raise
+        raise said from error
+    recorder.finish("FINISHED")
+    _deliver(run, recorder, tracking["wait"])
+    return run
+
+
+def _train(run: Run, fit: Fit, recorder: Recorder, context: dict[str, Any], *, first: bool) -> None:
+    started, parts = time.monotonic(), fit.parts
+    if first:
+        save(run.folder, parts)
+        record_start(recorder, parts, run.folder, context)
+    fit.fit()
+    tested = fit.test()
+    run.metrics |= _best(run.epochs, parts) | tested
+    run.seconds = time.monotonic() - started
+    if first:
+        record_end(recorder, parts, run.folder, fit.module, run.metrics, run.seconds)
+
+
+def _best(epochs: list[dict[str, float]], parts: Parts) -> dict[str, float]:
+    """The validation metrics of the epoch whose weights were kept, as ``best/val_*``."""
+    monitor, sign = parts.task.monitor, 1.0 if parts.task.mode == "min" else -1.0
+    seen = [v for v in epochs if monitor in v and not math.isnan(v[monitor])]
+    if not seen:
+        return {}
+    best = min(seen, key=lambda values: sign * values[monitor])
+    found = {f"best/{k.replace('/', '_')}": v for k, v in best.items() if k.startswith("val/")}
+    return found | {"best/epoch": best["epoch"]}
+
+
+def _name(config: dict[str, Any]) -> str:
+    words = [config[kind]["component"].rpartition("/")[2] for kind in ("architecture", "data")]
+    words += [config[kind]["component"].rpartition("/")[2] for kind in ("activation", "optimizer")]
+    return "-".join([*words, f"s{config['seed']}"])
+
+
+def _is_first_rank() -> bool:
+    """Whether this process is the first of those that train together."""
+    names = ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") == "0" for name in names)
+
+
+def _is_stop(error: BaseException) -> bool:
+    return isinstance(error, (KeyboardInterrupt, SIGTERMException))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"the run's folder {str(folder)!r} cannot be made ({error.strerror}); choose another place "
+            "with tracking.root"
+        ) from error
+
+
+def _report(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def _translated(error: BaseException, folder: Path) -> BaseException:
+    """A user's error as one sentence; a programming error as it is."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
+        return StorageError(
+            f"the run cannot write to {str(folder)!r} ({error.strerror}); free space there or choose "
+            "another folder with tracking.root"
+        )
+    if isinstance(error, torch.OutOfMemoryError):
+        return DataError(
+            f"the device has too little memory ({str(error).splitlines()[0]}); lower data.batch_size, "
+            "or use trainer.precision=bf16-mixed"
+        )
+    if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+        return ConfigError(
+            "batch normalization needs at least two examples per step; raise data.batch_size, or "
+            "choose another architecture.normalization"
+        )
+    if isinstance(error, MisconfigurationException):
+        return ConfigError(f"trainer: {error}")
+    return error
+
+
+def _deliver(run: Run, recorder: Recorder, seconds: float) -> None:
+    state = recorder.wait(seconds)
+    if recorder.enabled:
+        run.tracking_uri = without_credentials(state.tracking_uri)
+    run.mlflow_run_id = state.mlflow_run_id
+    if state.error:
+        run.note = state.error
+    elif not state.complete:
+        run.note = f"{state.backlog} records are still on their way to {run.tracking_uri}"
+
+
+# --- several processes ----------------------------------------------------------------------------
+
+
+def _execute_apart(config: dict[str, Any], uid: str, context: dict[str, Any]) -> Run:
+    """Train in processes of their own."""
+    folder = Path(config["tracking"]["root"]).absolute() / uid
+    try:
+        result = run_apart({"config": config, "context": context, "uid": uid})
+    except DlframeError as error:
+        _record_failure(config, folder, str(error))
+        raise
+    return Run(uid, folder, **result)
+
+
+def _record_failure(config: dict[str, Any], folder: Path, said: str) -> None:
+    """Record why a run failed whose recording process was killed, or knew only what followed."""
+    if not (folder / FILE).is_file():
+        return
+    spool = Spool(folder)
+    records = spool.read(0, spool.count(0))
+    spool.close()
+    if any(r.kind == "finish" and said in str(r.body["error"]) for r in records):
+        return
+    tracking = config["tracking"]
+    recorder = Recorder(
+        folder.parent,
+        uri=tracking["uri"],
+        experiment=tracking["experiment"],
+        run_name=tracking["run_name"],
+        uid=folder.name,
+    )
+    recorder.finish("FAILED", said)
+    recorder.wait(tracking["wait"])
+
+
+def execute_rank(place: Path) -> None:
+    """Train as one of several processes; called by each of them.
+
+    Args:
+        place: where the order is, and the result goes.
+    """
+    order = read_order(place)
+    first = _is_first_rank()
+    run = _execute_here(validate(order["config"]), order["uid"], order["context"], first=first)
+    if first:
+        left_out = ("id", "folder")
+        report_result(place, {k: v for k, v in asdict(run).items() if k not in left_out})

@@ -1,0 +1,82 @@
+"""What the tests of the command line share: running it, and looking into what it recorded."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from dlframe.tracking.launch import LOCK
+
+COMMAND = [sys.executable, "-m", "dlframe"]
+QUICK = ("trainer.max_epochs=1", "trainer.limit_train=2", "tracking.log_model=false")
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's environment without what tests of other things may have left in it."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DLFRAME_", "HYDRA_"))}
+    return kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | changes
+
+
+def dlframe(*words: str, cwd: Path, **changes: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [*COMMAND, *words],
+        cwd=cwd,
+        env=environment(**changes),
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+def one_sentence(text: str) -> str:
+    """What follows ``dlframe: `` in an output that must be one line."""
+    lines = text.splitlines()
+    assert len(lines) == 1, text
+    assert lines[0].startswith("dlframe: "), text
+    return lines[0].removeprefix("dlframe: ")
+
+
+def recorded(root: Path, query: str) -> list[tuple[Any, ...]]:
+    """Query the MLflow store of a tracking root."""
+    with closing(sqlite3.connect(root / "mlflow.db")) as store:
+        return store.execute(query).fetchall()
+
+
+def status_of(root: Path, uid: str, seconds: float = 60.0) -> str:
+    """Wait until the run has ended in MLflow and return its status there."""
+    query = (
+        "SELECT status FROM runs JOIN tags ON runs.run_uuid = tags.run_uuid "
+        f"WHERE tags.key = 'dlframe.run_uid' AND tags.value = '{uid}'"
+    )
+    end = time.monotonic() + seconds
+    found: list[tuple[Any, ...]] = []
+    while time.monotonic() < end:
+        if (root / "mlflow.db").exists():
+            found = recorded(root, query)
+            if found and found[0][0] != "RUNNING":
+                break
+        time.sleep(0.1)
+    return str(found[0][0]) if found else "not delivered"
+
+
+def runs_in(root: Path) -> list[str]:
+    """The ids of the runs that left a folder."""
+    return sorted(path.name for path in root.glob("[0-9]*-[0-9]*-*"))
+
+
+def end_delivery(root: Path) -> None:
+    """End the delivery process of ``root``, if one runs."""
+    text = (root / LOCK).read_text() if (root / LOCK).exists() else ""
+    if not text.strip():
+        return
+    command = Path(f"/proc/{int(text)}/cmdline")
+    # The number may belong to another process by now.
+    if command.exists() and str(root).encode() in command.read_bytes():
+        os.kill(int(text), signal.SIGKILL)

@@ -1,0 +1,419 @@
+"""Bundled data sets, MNIST, the download and the standardization."""
+
+import gzip
+import hashlib
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
+
+from dlframe.components.data import COMPONENTS, bundled
+from dlframe.components.data.download import Checksum, fetch
+from dlframe.components.data.mnist import fashion_mnist, mnist, read_idx
+from dlframe.components.data.standardize import Standardize
+from dlframe.errors import ConfigError, DataError, StorageError
+from dlframe.interfaces import Data
+
+NAMES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+
+
+# --- descriptors and bundled sets ---
+
+
+def test_every_descriptor_leads_to_data_of_its_kind_of_input() -> None:
+    names = [component.name for component in COMPONENTS]
+    assert names == [
+        "digits", "iris", "wine", "breast_cancer", "diabetes", "mnist", "fashion_mnist", "csv",
+    ]  # fmt: skip
+    for component in COMPONENTS:
+        data = component.load()(**({"path": "table.csv"} if component.name == "csv" else {}))
+        assert isinstance(data, Data)
+        assert component.inputs == (data.input,)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "features"),
+    [
+        ("digits", (1797, 1, 8, 8), 10, 0),
+        ("iris", (150, 4), 3, 4),
+        ("wine", (178, 13), 3, 13),
+        ("breast_cancer", (569, 30), 2, 30),
+        ("diabetes", (442, 10), 0, 10),
+    ],
+)
+def test_bundled_sets_have_their_known_shapes(
+    name: str, shape: tuple[int, ...], classes: int, features: int
+) -> None:
+    data: Data = getattr(bundled, name)()
+    examples = data.load()
+    assert examples.x.shape == shape
+    assert examples.y is not None
+    assert examples.y.shape == shape[:1]
+    assert examples.y.dtype == (np.int64 if classes else np.float64)
+    assert len(examples.class_names) == classes
+    assert len(examples.feature_names) == features
+    (component,) = (component for component in COMPONENTS if component.name == name)
+    assert component.tasks == (examples.task,)
+    preprocessor = data.preprocessor()
+    preprocessor.fit(examples.x)
+    x = preprocessor.transform(examples.x)
+    assert x.shape == shape
+    assert x.dtype == torch.float32
+    assert preprocessor.feature_names() == examples.feature_names
+
+
+def test_bundled_values_are_those_of_the_published_sets() -> None:
+    iris = bundled.iris().load()
+    assert iris.class_names == ("setosa", "versicolor", "virginica")
+    assert isinstance(iris.x, pd.DataFrame)
+    np.testing.assert_array_equal(iris.x.iloc[0], [5.1, 3.5, 1.4, 0.2])
+    diabetes = bundled.diabetes().load()
+    assert diabetes.y is not None
+    assert (diabetes.y.min(), diabetes.y.max()) == (25, 346)
+    assert isinstance(diabetes.x, pd.DataFrame)
+    assert diabetes.x["age"].between(19, 79).all()  # years, not scikit-learn's scaled version
+
+
+# --- Standardize ---
+
+
+def test_standardize_matches_scikit_learn_and_centres_a_constant() -> None:
+    x = np.random.default_rng(0).normal(3, 2, (2500, 3))
+    x[:, 2] = 0.1
+    preprocessor = Standardize()
+    preprocessor.fit(x)
+    expected = StandardScaler().fit_transform(x)
+    expected[:, 2] = 0
+    np.testing.assert_allclose(preprocessor.transform(x), expected, atol=2e-6)
+
+
+def test_standardize_has_one_mean_per_channel_of_images_and_feature_of_sequences() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (30, 3, 5, 4), dtype=np.uint8)
+    images[:, 1] //= 4
+    preprocessor = Standardize()
+    preprocessor.fit(images)
+    x = preprocessor.transform(images)
+    torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(x.std((0, 2, 3), correction=0), torch.ones(3))
+    flat = preprocessor.transform(images.reshape(30, -1))
+    assert torch.equal(flat, x)
+
+    sequences = images.astype(np.float64).transpose(0, 2, 3, 1).reshape(30, 20, 3)
+    preprocessor.fit(sequences)
+    x = preprocessor.transform(sequences)
+    torch.testing.assert_close(x.std((0, 1), correction=0), torch.ones(3))
+
+
+@pytest.mark.parametrize("as_table", [True, False])
+def test_standardize_is_restored_bit_for_bit(as_table: bool, tmp_path: Path) -> None:
+    x: Any = np.random.default_rng(1).normal(size=(40, 3)) * 1e3
+    x = pd.DataFrame(x, columns=["a", "b", "c"]) if as_table else x
+    fitted, restored = Standardize(), Standardize()
+    fitted.fit(x)
+    fitted.save(tmp_path / "state.json")
+    restored.restore(tmp_path / "state.json")
+    assert torch.equal(fitted.transform(x), restored.transform(x))
+    assert restored.feature_names() == (("a", "b", "c") if as_table else ())
+
+
+def test_standardize_finds_columns_by_name() -> None:
+    x = pd.DataFrame({"a": [1.0, 2.0, 4.0], "b": [10.0, 0.0, 5.0]})
+    preprocessor = Standardize()
+    preprocessor.fit(x)
+    shuffled = pd.DataFrame({"other": ["x", "y", "z"], "b": x["b"], "a": x["a"]})
+    assert torch.equal(preprocessor.transform(shuffled), preprocessor.transform(x))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (pd.DataFrame({"a": [1.0]}), "lack the columns 'b'"),
+        (pd.DataFrame({"a": ["x"], "b": ["y"]}), "numbers only"),
+        (np.ones((2, 3)), "hold 2 numbers"),
+        (np.float64(1.0), "hold 2 numbers"),
+        (np.array([[1.0, 2.0], [np.nan, 1.0]]), "1 of 2 rows hold NaN or infinity, first row 1"),
+    ],
+)
+def test_standardize_refuses_rows_that_do_not_fit(rows: Any, message: str) -> None:
+    preprocessor = Standardize()
+    preprocessor.fit(pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}))
+    with pytest.raises(DataError, match=message):
+        preprocessor.transform(rows)
+
+
+# --- IDX files ---
+
+
+def idx(values: NDArray[np.uint8]) -> bytes:
+    header = bytes((0, 0, 8, values.ndim)) + np.array(values.shape, ">i4").tobytes()
+    return gzip.compress(header + values.tobytes(), mtime=0)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A folder with MNIST's four file names and other, small contents."""
+    root = tmp_path / "small"
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    for name, count in zip(NAMES, (30, 30, 20, 20), strict=True):
+        shape = (count, 28, 28) if "images" in name else (count,)
+        (root / name).write_bytes(idx(rng.integers(0, 10, shape, dtype=np.uint8)))
+    return root
+
+
+def test_idx_files_are_read_as_written(tmp_path: Path) -> None:
+    values = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    (tmp_path / "values.gz").write_bytes(idx(values))
+    np.testing.assert_array_equal(read_idx(tmp_path / "values.gz"), values)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not an IDX file"),
+        (b"no gzip", "cannot be read"),
+        (idx(np.arange(200, dtype=np.uint8))[:-12], "cannot be read"),
+        (gzip.compress(b"\0\0\x08\x01\0\0\0\x05abcd", mtime=0), "is not an IDX file"),
+        (gzip.compress(b"\0\0\x0d\x01\0\0\0\x04abcd", mtime=0), "is not an IDX file"),
+        (gzip.compress(b"\0\0\x08\x03\0\0", mtime=0), "is not an IDX file"),
+    ],
+)
+def test_a_damaged_idx_file_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "broken.gz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"broken\.gz' {message}"):
+        read_idx(path)
+
+
+def test_mnist_from_the_folder_is_the_published_set(shared_data: Path) -> None:
+    examples = mnist(root=str(shared_data / "mnist"), download=False).load()
+    assert isinstance(examples.x, np.ndarray)
+    assert examples.y is not None
+    assert examples.test is not None
+    assert examples.x.shape == (70_000, 1, 28, 28)
+    assert examples.x.dtype == np.uint8
+    np.testing.assert_array_equal(examples.test, np.arange(60_000, 70_000))
+    # The published mean and standard deviation of the 60,000 training images.
+    train = examples.x[:60_000] / np.float32(255)
+    assert train.mean(dtype=np.float64) == pytest.approx(0.1307, abs=5e-5)
+    assert train.std(dtype=np.float64) == pytest.approx(0.3081, abs=5e-5)
+    assert examples.y[:8].tolist() == [5, 0, 4, 1, 9, 2, 1, 3]
+    assert examples.y[60_000:60_008].tolist() == [7, 2, 1, 0, 4, 1, 4, 9]
+
+
+def test_other_files_than_the_published_need_verify_false(small: Path) -> None:
+    for make in (mnist, fashion_mnist):
+        with pytest.raises(DataError, match=r"checksum of '.*train-images-idx3-ubyte\.gz'"):
+            make(root=str(small)).load()
+        examples = make(root=str(small), verify=False).load()
+        assert examples.x.shape == (50, 1, 28, 28)
+        assert examples.test is not None
+        assert examples.test.tolist() == list(range(30, 50))
+
+
+def test_images_without_labels_are_refused(small: Path) -> None:
+    shutil.copy(small / NAMES[3], small / NAMES[1])
+    with pytest.raises(DataError, match=r"one image per label; got the shapes \[30, 28, 28\]"):
+        mnist(root=str(small), verify=False).load()
+
+
+def test_missing_files_without_download_say_where_to_put_them(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"put train-images.* into .*data\.root"):
+        mnist(root=str(tmp_path / "none"), download=False).load()
+
+
+# --- download, from a server on loopback ---
+
+
+class Server(ThreadingHTTPServer):
+    """Serves ``files``; breaks the first ``breaks`` transfers off in the middle."""
+
+    files: dict[str, bytes]
+    breaks: int = 0
+    ranges: bool = True
+    seen: list[tuple[str, str | None]]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        name, wanted = self.path.rsplit("/", 1)[-1], self.headers["Range"]
+        self.server.seen.append((self.path, wanted))
+        if name not in self.server.files:
+            self.send_error(404)
+            return
+        content, start = self.server.files[name], 0
+        if wanted and self.server.ranges:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(content):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(content)}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        stop = len(content)
+        if self.server.breaks:
+            self.server.breaks -= 1
+            stop = start + (stop - start) // 2
+        self.wfile.write(content[start:stop])
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the tests' output free of one line per request."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Handler) as server:
+        server.files, server.seen = {}, []
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+CONTENT = np.random.default_rng(0).bytes(300_000)
+CHECKSUM = Checksum(hashlib.md5(CONTENT).hexdigest(), "file")
+
+
+def test_a_download_appears_complete_and_alone(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.files["data.bin"] = CONTENT
+    fetch([f"{server.url}/data.bin"], tmp_path / "new" / "data.bin", CHECKSUM)
+    assert (tmp_path / "new" / "data.bin").read_bytes() == CONTENT
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["data.bin"]
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "data.bin" in output.err
+    fetch([f"{server.url}/data.bin"], tmp_path / "new" / "data.bin", CHECKSUM)
+    assert len(server.seen) == 1  # what is there is not fetched again
+
+
+def test_a_broken_transfer_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
+    server.files["data.bin"], server.breaks = CONTENT, 2
+    fetch([f"{server.url}/data.bin"], tmp_path / "data.bin", CHECKSUM)
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+    assert [wanted for _, wanted in server.seen] == [None, "bytes=150000-", "bytes=225000-"]
+
+
+def test_a_transfer_that_keeps_breaking_leaves_no_file_and_resumes_later(
+    server: Server, tmp_path: Path
+) -> None:
+    server.files["data.bin"], server.breaks = CONTENT, 3
+    with pytest.raises(DataError, match=r"data\.bin could not be downloaded .*IncompleteRead"):
+        fetch([f"{server.url}/data.bin"], tmp_path / "data.bin", CHECKSUM)
+    assert not (tmp_path / "data.bin").exists()
+    fetch([f"{server.url}/data.bin"], tmp_path / "data.bin", CHECKSUM)
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+    assert server.seen[-1][1] == "bytes=262500-"
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("left", [CONTENT[:1000], b"other" * 200, CONTENT, CONTENT + b"more"])
+def test_whatever_an_earlier_transfer_left_the_file_gets_right(
+    left: bytes, ranges: bool, server: Server, tmp_path: Path
+) -> None:
+    server.files["data.bin"], server.ranges = CONTENT, ranges
+    (tmp_path / "data.bin.part").write_bytes(left)
+    fetch([f"{server.url}/data.bin"], tmp_path / "data.bin", CHECKSUM)
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+    assert not (tmp_path / "data.bin.part").exists()
+
+
+def test_the_next_mirror_serves_where_one_lacks_the_file_or_has_another(
+    server: Server, tmp_path: Path
+) -> None:
+    server.files.update({"data.bin": CONTENT, "wrong.bin": b"wrong"})
+    urls = [f"{server.url}/{name}" for name in ("missing.bin", "wrong.bin", "data.bin")]
+    fetch(urls, tmp_path / "data.bin", CHECKSUM)
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+    with pytest.raises(DataError, match=r"missing\.bin: HTTP Error 404.*wrong\.bin: the checksum"):
+        fetch(urls[:2], tmp_path / "again.bin", CHECKSUM)
+    assert not (tmp_path / "again.bin").exists()
+    assert not (tmp_path / "again.bin.part").exists()
+
+
+def test_those_who_ask_at_once_share_one_transfer(server: Server, tmp_path: Path) -> None:
+    server.files["data.bin"] = CONTENT
+    with ThreadPoolExecutor(4) as pool:
+        asked = [
+            pool.submit(fetch, [f"{server.url}/data.bin"], tmp_path / "data.bin", CHECKSUM)
+            for _ in range(4)
+        ]
+    for future in asked:
+        future.result()
+    assert len(server.seen) == 1
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+
+
+def test_the_checksum_of_the_content_ignores_the_gzip_envelope(tmp_path: Path) -> None:
+    checksum = Checksum(hashlib.md5(b"text").hexdigest(), "content")
+    for number, packed in enumerate(
+        (gzip.compress(b"text", mtime=1), gzip.compress(b"text", 1, mtime=2))
+    ):
+        (tmp_path / f"{number}.gz").write_bytes(packed)
+        assert checksum.matches(tmp_path / f"{number}.gz")
+    for broken in (gzip.compress(b"test"), gzip.compress(b"text")[:-9], b"text", b""):
+        (tmp_path / "broken.gz").write_bytes(broken)
+        assert not checksum.matches(tmp_path / "broken.gz")
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_of_storage(
+    server: Server, tmp_path: Path
+) -> None:
+    server.files["data.bin"] = CONTENT
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match=r"data\.bin cannot be written to '.*file'"):
+        fetch([f"{server.url}/data.bin"], tmp_path / "file" / "data.bin", CHECKSUM)
+
+
+def test_mnist_downloads_and_verifies(
+    server: Server, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.files = {name: (shared_data / "mnist" / name).read_bytes() for name in NAMES}
+    monkeypatch.setenv("DLFRAME_DATA", str(tmp_path))
+    examples = mnist(url=f"{server.url}/folder/").load()
+    assert examples.x.shape == (70_000, 1, 28, 28)
+    assert [path for path, _ in server.seen] == [f"/folder/{name}" for name in NAMES]
+    assert sorted(path.name for path in (tmp_path / "mnist").iterdir()) == sorted(NAMES)
+    # MNIST's files are not Fashion-MNIST's.
+    with pytest.raises(DataError, match="the checksum is wrong"):
+        fashion_mnist(url=server.url).load()
+
+
+def test_a_download_that_fails_says_where_to_put_the_files(server: Server, tmp_path: Path) -> None:
+    server.shutdown()
+    server.server_close()
+    data = mnist(root=str(tmp_path / "here"), url=server.url)
+    with pytest.raises(DataError, match=r"refused.*; put train-.* into '.*here'.*data\.root"):
+        data.load()
+
+
+def test_only_web_addresses_are_asked() -> None:
+    with pytest.raises(ConfigError, match=r"data\.url must start with"):
+        mnist(url="file:///etc")

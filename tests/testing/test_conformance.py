@@ -1,0 +1,167 @@
+"""Every built-in component passes the kit that plugin authors use."""
+
+import atexit
+import gzip
+import shutil
+import struct
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlframe import testing
+from dlframe.plugin import BUILTIN, registry
+
+SUITES: Mapping[str, type[testing.ComponentTests]] = {
+    suite.kind: suite
+    for suite in (
+        testing.ActivationTests,
+        testing.ArchitectureTests,
+        testing.DataTests,
+        testing.InitializerTests,
+        testing.LossTests,
+        testing.OptimizerTests,
+        testing.RegularizerTests,
+        testing.SchedulerTests,
+        testing.TaskTests,
+    )
+}
+
+
+# Options are needed when classes are made, before any fixture; each test process has its own files.
+FOLDER = Path(tempfile.mkdtemp(prefix="dlframe-conformance-"))
+atexit.register(shutil.rmtree, FOLDER)
+
+
+def _table() -> str:
+    """Write a table with gaps and categories; return its path."""
+    rows = ["size,colour,price"]
+    for i in range(60):
+        size = "" if i % 13 == 0 else f"{i % 7 + 0.5}"
+        rows.append(f"{size},{('red', 'green', 'blue')[i % 3]},{3 * (i % 7) + i % 3}.25")
+    path = FOLDER / "table.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return str(path)
+
+
+def _idx() -> str:
+    """Write a small data set in MNIST's file format; return its folder."""
+    folder, draw = FOLDER / "idx", np.random.default_rng(0)
+    folder.mkdir(exist_ok=True)
+    for part, count in (("train", 200), ("t10k", 20)):
+        images = draw.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        for kind, values in (("images-idx3", images), ("labels-idx1", labels)):
+            header = struct.pack(">BBBB", 0, 0, 8, values.ndim)
+            header += struct.pack(f">{values.ndim}I", *values.shape)
+            with gzip.open(folder / f"{part}-{kind}-ubyte.gz", "wb") as file:
+                file.write(header + values.tobytes())
+    return str(folder)
+
+
+_IDX = {"root": _idx(), "download": False, "verify": False}
+_OWN_STEP = {"test_follows_the_learning_rate": "its steps adapt on their own; lr is only the first"}
+_LINE_SEARCH = {"test_follows_the_learning_rate": "the line search finds the length of a step"}
+
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "data/csv": {"options": {"path": _table(), "target": "price"}},
+    "data/mnist": {"options": _IDX},
+    "data/fashion_mnist": {"options": _IDX},
+    "optimizer/rprop": {"expected_failures": _OWN_STEP},
+    "optimizer/lbfgs": {"expected_failures": _LINE_SEARCH},
+    "regularizer/l1": {"off": {"weight": 0.0}},
+    "regularizer/l2": {"off": {"weight": 0.0}},
+    "regularizer/elastic_net": {"off": {"l1": 0.0, "l2": 0.0}},
+    "regularizer/dropout": {"off": {"p": 0.0}},
+    "regularizer/max_norm": {"off": {"max_norm": 1e6}},
+    "regularizer/gradient_clipping": {"off": {"max_norm": None}},
+    "regularizer/input_noise": {"off": {"std": 0.0}},
+    "regularizer/augment": {"off": {"rotation": 0.0, "crop": 0}},
+    "regularizer/label_smoothing": {"off": {"smoothing": 0.0}},
+    "regularizer/mixup": {"off": {"alpha": 0.0}},
+    "regularizer/cutmix": {"off": {"alpha": 0.0}},
+    "regularizer/adversarial_training": {"off": {"epsilon": 0.0}},
+}
+"""Options without default, and expected failures, by kind and name."""
+
+VARIATIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "Adversarial_training_pgd": (
+        "regularizer/adversarial_training",
+        {"options": {"method": "pgd", "steps": 2}, "off": {"epsilon": 0.0}},
+    ),
+    "Augment_flips": (
+        "regularizer/augment",
+        {"options": {"horizontal_flip": 0.5, "vertical_flip": 0.5, "noise": 0.1}},
+    ),
+    "Autoencoder_conv": (
+        "architecture/autoencoder",
+        {"options": {"kind": "conv", "channels": [4, 8]}, "inputs": ("image",)},
+    ),
+    "Autoencoder_variational": (
+        "architecture/autoencoder",
+        {"options": {"variational": True, "beta": 0.01}},
+    ),
+    "Cross_entropy_weighted": (
+        "loss/cross_entropy",
+        {"options": {"class_weights": "balanced", "label_smoothing": 0.05}},
+    ),
+    "Focal_mild": ("loss/focal", {"options": {"gamma": 1.0}}),
+    "Gradient_clipping_by_value": (
+        "regularizer/gradient_clipping",
+        {"options": {"max_norm": None, "max_value": 0.1}, "off": {"max_value": None}},
+    ),
+    "Mlp_batch_normalized": (
+        "architecture/mlp",
+        {"options": {"hidden": [32], "normalization": "batch"}},
+    ),
+    "Quantile_single": ("loss/quantile", {"options": {"quantiles": [0.5]}}),
+    "Rnn_gru": (
+        "architecture/rnn",
+        {"options": {"cell": "gru", "hidden": 32, "bidirectional": True}},
+    ),
+    "Rnn_plain": (
+        "architecture/rnn",
+        {"options": {"cell": "rnn", "hidden": 32, "pooling": "mean"}},
+    ),
+    "Sgd_nesterov": ("optimizer/sgd", {"options": {"momentum": 0.9, "nesterov": True}}),
+    "Transformer_cls": (
+        "architecture/transformer",
+        {"options": {"pooling": "cls", "normalization": "rms"}},
+    ),
+    "Weight_averaging_swa": (
+        "regularizer/weight_averaging",
+        {"options": {"method": "swa", "start": 0.5}},
+    ),
+}
+"""Further options under which a component is tested, by the name of the test class."""
+
+
+def _suite(name: str, key: str, values: Mapping[str, Any]) -> None:
+    kind, _, component = key.partition("/")
+    body = {"component": f"{BUILTIN}/{component}", **values, "__module__": __name__}
+    globals()[f"Test{name}"] = type(f"Test{name}", (SUITES[kind],), body)
+
+
+for _entry in registry().plugin(BUILTIN).entries:
+    _key = f"{_entry.kind}/{_entry.component.name}"
+    _suite(f"{_entry.kind.capitalize()}_{_entry.component.name}", _key, SETTINGS.get(_key, {}))
+for _name, (_key, _values) in VARIATIONS.items():
+    _suite(f"Variation_{_name}", _key, _values)
+
+
+def test_settings_name_components() -> None:
+    """No row of the tables above is left behind when a component is renamed."""
+    known = {f"{e.kind}/{e.component.name}" for e in registry().plugin(BUILTIN).entries}
+    assert set(SETTINGS) <= known
+    assert {key for key, _ in VARIATIONS.values()} <= known
+
+
+def test_every_builtin_has_a_suite() -> None:
+    """The loop above made a class for each built-in, and each class has its kind's tests."""
+    for entry in registry().plugin(BUILTIN).entries:
+        suite = globals()[f"Test{entry.kind.capitalize()}_{entry.component.name}"]
+        names = {f"test_{check.__name__}" for check in testing.checks_of(entry.kind)}
+        assert suite.case().entry == entry
+        assert names <= set(dir(suite))
