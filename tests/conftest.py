@@ -1,6 +1,8 @@
 """Fixtures of all tests."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,3 +16,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set DLFRAME_TEST_DATA to the folder that holds it")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _logging_is_left_alone() -> Iterator[None]:
+    """A test that sets the root logger up would make later tests print to a stream that is closed."""
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers))
+    yield
+    assert (root.level, list(root.handlers)) == before, "this test changed the root logger"
