@@ -332,14 +332,12 @@ def test_options_may_stand_anywhere(capsys: Capture) -> None:
     assert "no optimizer is called 'sdg'" in one_sentence(err)
 
 
-def test_hydras_own_help(capsys: Capture) -> None:
-    code, out, _err = run(capsys, "train", "--hydra-help")
-    assert code == 0
-    assert "--multirun" in out
-
-
-def test_hydras_own_info(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [(("--hydra-help",), "--multirun"), (("--info", "searchpath"), "dlframe://components")],
+)
+def test_hydras_own_help(words: tuple[str, ...], shown: str, tmp_path: Path) -> None:
     """In a process of its own: Hydra sets the root logger up for it, and leaves it so."""
-    done = dlframe("train", "--info", "searchpath", cwd=tmp_path)
+    done = dlframe("train", *words, cwd=tmp_path)
     assert done.returncode == 0
-    assert "dlframe://components" in done.stdout
+    assert shown in done.stdout
