@@ -8,6 +8,7 @@ from pathlib import Path
 __all__ = [
     "AmbiguousNameError",
     "BrokenPluginError",
+    "CheckpointError",
     "ComponentNotFoundError",
     "ConfigError",
     "DataError",
@@ -42,6 +43,10 @@ class BrokenPluginError(DlframeError):
 
 class DataError(DlframeError):
     """The data is missing, unreadable, or not what the task needs."""
+
+
+class CheckpointError(DlframeError):
+    """A checkpoint is missing, damaged, or of another training."""
 
 
 class TrainingDivergedError(DlframeError):

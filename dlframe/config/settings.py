@@ -24,7 +24,6 @@ class TrainerOptions:
         accelerator: ``auto`` uses a GPU where there is one, else the CPU.
         devices: how many devices, or ``auto`` for all; more than one trains in one process each.
         strategy: ``ddp`` averages the gradients of several devices.
-        num_nodes: machines that take part.
         precision: ``bf16-mixed`` halves memory and time where the device supports it.
         accumulate: batches whose gradients are added up before each optimizer step.
         gradient_clip: largest norm of all gradients together; null does not clip.
@@ -39,6 +38,8 @@ class TrainerOptions:
             takes all.
         overfit: train, validate and test on the first so many training batches; 0 is off.
         checkpoint: write the best and the last checkpoint.
+        checkpoint_every: seconds from one writing of the last checkpoint to the next, which bound the
+            work that a killed run loses.
         progress: show a progress bar; ``auto`` does so on a terminal.
         profiler: Lightning's profiler; its report is written into the run's folder.
         threads: CPU threads of torch; null leaves torch's default.
@@ -50,7 +51,6 @@ class TrainerOptions:
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
     devices: PositiveInt | Literal["auto"] | list[int] = 1
     strategy: Literal["auto", "ddp"] = "auto"
-    num_nodes: PositiveInt = 1
     precision: Precision = "32-true"
     accumulate: PositiveInt = 1
     gradient_clip: Annotated[float, Gt(0)] | None = None
@@ -63,6 +63,7 @@ class TrainerOptions:
     limit_eval: PositiveInt | None = None
     overfit: NonNegativeInt = 0
     checkpoint: bool = True
+    checkpoint_every: NonNegative = 60.0
     progress: Literal["auto", "on", "off"] = "auto"
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
     threads: PositiveInt | None = None
@@ -93,7 +94,7 @@ class TrackingOptions:
     enabled: bool = True
 
 
-INDIFFERENT = frozenset(("profiler", "progress", "steps_per_call"))
+INDIFFERENT = frozenset(("checkpoint_every", "profiler", "progress", "steps_per_call"))
 """Options of the trainer that leave network and metrics as they are."""
 
 SETTINGS: dict[str, type] = {"trainer": TrainerOptions, "tracking": TrackingOptions}

@@ -1,5 +1,6 @@
 """From a validated config to objects: each component built from its options and runtime arguments."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = [
     "build_regularizers",
     "build_task",
     "initialize",
+    "needs_closure",
 ]
 
 Config = dict[str, Any]
@@ -142,3 +144,9 @@ def initialize(network: nn.Module, initializer: Initializer) -> None:
                     initializer(parameter)
                 elif "bias" in name:
                     parameter.zero_()
+
+
+def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether ``step`` requires a closure, as L-BFGS's does."""
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty

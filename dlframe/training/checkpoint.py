@@ -1,7 +1,15 @@
-"""Checkpoints that are whole or not there, whatever ends the writing of one."""
+"""Checkpoints that are whole or not there, and known to be whole before they are used.
+
+A file is written beside its place, forced to the disk, and renamed. Its SHA-256 goes into a manifest
+before the renaming, next to that of the file it replaces, so that at every moment the manifest knows
+each file in its place; torch itself does not notice a flipped bit in a tensor.
+"""
 
 import errno
+import hashlib
+import json
 import os
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,16 +17,19 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from dlframe.errors import StorageError
+from dlframe.errors import CheckpointError, StorageError
 
-__all__ = ["WholeCheckpointIO"]
+__all__ = ["BEST", "LAST", "WholeCheckpointIO", "check", "newest", "read"]
 
-
+BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
+_MANIFEST = "manifest.json"
+_KNOWN = 3
+"""Hashes that the manifest keeps of a name: the file's, and those of files that were to replace it."""
 _ALMOST_FULL = 2**20
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and then moves it there, over the one before.
+    """Writes checkpoints whole or not at all, with their hashes in a manifest.
 
     Lightning writes into the system's folder for temporary files, which is another disk more often than
     not; moving the file then means copying, and a full disk leaves half a file in place of a good one.
@@ -27,7 +38,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        """Write ``checkpoint`` to the file ``path``.
+        """Write ``checkpoint`` to the file ``path``; a ``last`` that is there becomes ``previous``.
 
         Raises:
             StorageError: the disk is full or cannot be written.
@@ -36,8 +47,11 @@ class WholeCheckpointIO(TorchCheckpointIO):
         part = place.with_name(f"{place.name}.part")
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(checkpoint, part)
-            os.replace(part, place)
+            with open(part, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            _put(part, place)
         except (OSError, RuntimeError) as error:  # torch makes another error of a full disk
             raise StorageError(
                 f"the checkpoint {str(place)!r} cannot be written ({_reason(error, place)}); free "
@@ -45,6 +59,109 @@ class WholeCheckpointIO(TorchCheckpointIO):
             ) from error
         finally:
             part.unlink(missing_ok=True)
+
+
+def _put(part: Path, place: Path) -> None:
+    folder = place.parent
+    try:
+        known = _manifest(folder)
+    except CheckpointError:  # the files it spoke of are unknown from now on, the new one is not
+        known = {}
+    previous = folder / PREVIOUS
+    rotates = place.name == LAST and place.exists() and bool(known.get(LAST))
+    if rotates:
+        known[PREVIOUS] = [*known[LAST], *known.get(PREVIOUS, [])][: 2 * _KNOWN]
+    known[place.name] = [_hash(part), *known.get(place.name, [])][:_KNOWN]
+    _write_manifest(folder, known)
+    if rotates:
+        os.replace(place, previous)
+    os.replace(part, place)
+    _sync(folder)
+
+
+def check(path: Path) -> None:
+    """Compare a checkpoint with the manifest beside it; without one, there is nothing to compare.
+
+    Raises:
+        CheckpointError: the file is missing, or is not the one that was written under this name.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"the checkpoint {str(path)!r} is missing")
+    known = _manifest(path.parent)
+    if known and _hash(path) not in known.get(path.name, []):
+        raise CheckpointError(
+            f"the checkpoint {str(path)!r} is damaged: its SHA-256 is not the one in {_MANIFEST}"
+        )
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Check and load a checkpoint onto the CPU; nothing in the file is executed.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    check(path)
+    try:
+        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, ValueError, KeyError, EOFError, OSError, pickle.PickleError) as error:
+        raise CheckpointError(
+            f"the checkpoint {str(path)!r} cannot be read: {str(error).splitlines()[0]}"
+        ) from error
+    return loaded
+
+
+def newest(folder: Path) -> tuple[Path | None, list[str]]:
+    """Return the newest whole checkpoint from which training can go on, and what is wrong with others.
+
+    Args:
+        folder: the folder of a run's checkpoints.
+    """
+    said = []
+    for name in (LAST, PREVIOUS):
+        path = folder / name
+        try:
+            check(path)
+        except CheckpointError as error:
+            if path.is_file():
+                said.append(str(error))
+        else:
+            return path, said
+    return None, said
+
+
+def _hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _manifest(folder: Path) -> dict[str, list[str]]:
+    path = folder / _MANIFEST
+    try:
+        known: dict[str, list[str]] = json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError as error:
+        raise CheckpointError(
+            f"the list of checkpoints {str(path)!r} is damaged ({error}); remove it to use the "
+            "checkpoints unchecked"
+        ) from error
+    return known
+
+
+def _write_manifest(folder: Path, known: dict[str, list[str]]) -> None:
+    part = folder / f"{_MANIFEST}.part"
+    with open(part, "w", encoding="utf-8") as file:
+        json.dump(known, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, folder / _MANIFEST)
+
+
+def _sync(folder: Path) -> None:
+    """Force the renaming itself to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _reason(error: OSError | RuntimeError, place: Path) -> str:

@@ -27,7 +27,7 @@ def evaluate(folder: Path) -> dict[str, float]:
             f"the data has changed since the run (fingerprint {splits.summary['fingerprint'][:12]}, "
             f"recorded {recorded[:12]}); restore it, or use `dlframe predict` on the new rows"
         )
-    config["trainer"] |= {"accelerator": "auto", "devices": 1, "num_nodes": 1, "strategy": "auto"}
+    config["trainer"] |= {"accelerator": "auto", "devices": 1, "strategy": "auto"}
     config["trainer"] |= {"checkpoint": False}
     config["trainer"] |= {"compile": False, "profiler": None, "progress": "off"}
     parts = Parts(config, splits, rebuilt.task, rebuilt.network, regularizers=[])

@@ -1,7 +1,6 @@
 """Lightning's Trainer, set up from the config, and the fit itself."""
 
 import logging
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,19 +12,20 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import DDPStrategy
 
 from dlframe.errors import ConfigError
 from dlframe.plugin import registry
-from dlframe.training.build import build
+from dlframe.training.build import build, needs_closure
 from dlframe.training.checkpoint import WholeCheckpointIO
+from dlframe.training.interruption import Interruption
 from dlframe.training.loader import TensorLoader
-from dlframe.training.module import TrainingModule, needs_closure
+from dlframe.training.module import TrainingModule
 from dlframe.training.precision import QuietPrecision
 from dlframe.training.prepare import CHECKPOINT, Parts, load_weights
 from dlframe.training.progress import ProgressBar
+from dlframe.training.saving import Saving
 from dlframe.training.splits import Part
 
 __all__ = ["Fit"]
@@ -40,6 +40,11 @@ _BATCH_HOOKS = (
     "on_after_backward",
     "on_before_optimizer_step",
 )
+_NOT_THE_USERS = (
+    r".*`isinstance\(treespec, LeafSpec\)`.*",
+    r".*Checkpoint directory .* exists and is not empty.*",  # of a resumed run it is not
+)
+"""Warnings that the user cannot mend."""
 
 
 class Fit:
@@ -56,6 +61,7 @@ class Fit:
     ) -> None:
         self.parts, self.folder = parts, folder
         self.options: dict[str, Any] = parts.config["trainer"]
+        self._interruption = Interruption()
         callbacks = [c for r in parts.regularizers for c in r.callbacks()]
         batchwise = any(_overrides_batch_hooks(callback) for callback in callbacks)
         self.trainer = self._trainer(callbacks)
@@ -75,10 +81,14 @@ class Fit:
             # Before the checkpoint, which Lightning wants last.
             self.trainer.callbacks.insert(0, bar)  # type: ignore[attr-defined]
 
-    def fit(self) -> None:
+    def fit(self, resume: Path | None = None) -> None:
         """Train.
 
+        Args:
+            resume: a checkpoint to go on from, written by this training before it was interrupted.
+
         Raises:
+            CheckpointError: the checkpoint is damaged.
             TrainingDivergedError: the loss became NaN or infinite.
             KeyboardInterrupt: the user stopped it.
         """
@@ -87,6 +97,8 @@ class Fit:
                 self.module,
                 train_dataloaders=self.loaders["train"],
                 val_dataloaders=self.loaders["val"],
+                ckpt_path=resume,
+                weights_only=True,
             )
             best = self.folder / CHECKPOINT
             if self.options["checkpoint"] and not best.is_file():
@@ -109,16 +121,14 @@ class Fit:
 
     @contextmanager
     def _running(self) -> Iterator[None]:
-        """Undo what Lightning does to Ctrl-C; hide warnings that the user cannot mend."""
-        before = signal.getsignal(signal.SIGINT)
+        """Stop in order on Ctrl-C; hide warnings that the user cannot mend."""
         try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=r".*`isinstance\(treespec, LeafSpec\)`.*")
+            with self._interruption, warnings.catch_warnings():
+                for message in _NOT_THE_USERS:
+                    warnings.filterwarnings("ignore", message=message)
                 yield
-        except SystemExit as error:
-            # Lightning exits, and leaves the signal ignored; a notebook needs both back.
+        except SystemExit as error:  # Lightning exits
             if self.trainer.interrupted:
-                signal.signal(signal.SIGINT, before)
                 raise KeyboardInterrupt from error
             raise
 
@@ -129,7 +139,7 @@ class Fit:
             logging.getLogger(name).setLevel(logging.WARNING)
         options, task = self.options, self.parts.task
         if options["checkpoint"]:
-            callbacks = [*callbacks, self._checkpoint()]
+            callbacks = [*callbacks, self._saving()]
         players = len(task.players(self.parts.network))
         strategy: Any = options["strategy"]
         if strategy == "ddp" and players > 1:
@@ -142,7 +152,6 @@ class Fit:
                 accelerator=options["accelerator"],
                 devices=options["devices"],
                 strategy=strategy,
-                num_nodes=options["num_nodes"],
                 precision=options["precision"],
                 max_epochs=options["max_epochs"],
                 # In manual optimization Lightning counts the steps of every optimizer.
@@ -173,18 +182,9 @@ class Fit:
                 "show trainer` explains its options, `dlframe doctor` lists the devices"
             ) from error
 
-    def _checkpoint(self) -> ModelCheckpoint:
-        task = self.parts.task
-        return ModelCheckpoint(
-            dirpath=self.folder / CHECKPOINT.parent,
-            filename=CHECKPOINT.stem,
-            monitor=task.monitor,
-            mode=task.mode,
-            save_last=True,
-            save_on_train_epoch_end=False,
-            enable_version_counter=False,
-            auto_insert_metric_name=False,
-        )
+    def _saving(self) -> Saving:
+        every = self.options["checkpoint_every"]
+        return Saving(self.folder / CHECKPOINT.parent, self.parts.task, every, self._interruption)
 
     def _check_optimizer(self) -> None:
         """Build optimizer and schedule once to no purpose but to find out what they refuse."""
@@ -239,6 +239,7 @@ class Fit:
             network.compile()
         return TrainingModule(
             network=network,
+            loader=self.loaders["train"],
             task=self.parts.task,
             regularizers=self.parts.regularizers,
             optimizer=partial(_optimizer, config),
@@ -249,6 +250,7 @@ class Fit:
             steps_per_call=1 if batchwise else None if steps == "auto" else steps,
             channels_last=options["channels_last"],
             log=log,
+            interruption=self._interruption,
         )
 
     def _loaders(self) -> dict[str, TensorLoader]:

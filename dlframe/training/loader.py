@@ -5,7 +5,7 @@ cost is shared; the order of examples, and with it the result, does not depend o
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,20 +24,23 @@ class Chunk:
         x: inputs ``[n, *input_shape]``.
         y: targets ``[n, ...]``.
         batch_size: rows per batch; the last batch of an epoch may be shorter, or one row longer.
-        ends_epoch: whether no batch follows in this epoch.
         counted: leading rows that metrics count; the rest fill up an uneven share of a process.
+        epoch: number of the epoch, from 0.
+        stop: place in the epoch's order at which the next chunk begins.
+        ends_epoch: whether no batch follows in this epoch.
     """
 
     x: Tensor
     y: Tensor
     batch_size: int
-    ends_epoch: bool
     counted: int
+    epoch: int
+    stop: int
+    ends_epoch: bool
 
     def to(self, device: torch.device | str, **options: Any) -> "Chunk":
         """Return the chunk on ``device``."""
-        x, y = self.x.to(device, **options), self.y.to(device, **options)
-        return Chunk(x, y, self.batch_size, self.ends_epoch, self.counted)
+        return replace(self, x=self.x.to(device, **options), y=self.y.to(device, **options))
 
     def batches(self) -> Iterator[Batch]:
         """Yield the batches in order, as views."""
@@ -73,7 +76,8 @@ class TensorLoader:
 
     Attributes:
         steps_per_call: batches per chunk; may be changed at any time.
-        epoch: number of the next epoch.
+        epoch: number of the epoch that the next iteration serves.
+        start: place in that epoch's order at which the next iteration begins.
     """
 
     def __init__(
@@ -96,7 +100,7 @@ class TensorLoader:
         self.rank, self.world_size = rank, world_size
         self.limit, self.most = limit, most
         self.steps_per_call = 1
-        self.epoch = 0
+        self.epoch, self.start = 0, 0
 
     @property
     def rows(self) -> int:
@@ -128,10 +132,9 @@ class TensorLoader:
 
     def __iter__(self) -> Iterator[Chunk]:
         order = self.order().to(self.x.device)
-        self.epoch += 1
         whole = not self.shuffle and len(order) == len(self.x)
         own = len(range(self.rank, len(self.x), self.world_size))  # without filling up
-        start = 0
+        start = self.start
         while start < len(order):
             stop = start + self.steps_per_call * self.batch_size
             if len(order) - stop <= (self.batch_size > 1):
@@ -142,5 +145,7 @@ class TensorLoader:
                 rows = order[start:stop]
                 x, y = self.x.index_select(0, rows), self.y.index_select(0, rows)
             counted = max(0, min(stop, own) - start)
-            yield Chunk(x, y, self.batch_size, stop == len(order), counted)
+            yield Chunk(x, y, self.batch_size, counted, self.epoch, stop, stop == len(order))
             start = stop
+        # Not before: Lightning may drop an iterator that it has begun, and begin anew.
+        self.epoch, self.start = self.epoch + 1, 0

@@ -5,7 +5,6 @@ call is shared among them. Optimization is manual for that reason; it also carri
 several networks, and optimizers that need a closure.
 """
 
-import inspect
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,14 +17,17 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from dlframe.errors import TrainingDivergedError
 from dlframe.interfaces import Batch, Regularizer, Task
+from dlframe.training.build import needs_closure
+from dlframe.training.interruption import Interruption
 from dlframe.training.loader import Chunk, TensorLoader
+from dlframe.training.state import keep, restore, set_random_state
+from dlframe.training.sums import EpochSums, EvaluationSums
 
-__all__ = ["TrainingModule", "needs_closure"]
+__all__ = ["TrainingModule"]
 
 _CALL_SECONDS = 0.04
 """How long one call should take: long against Lightning's 0.5 ms, short against a progress bar."""
 _MOST_STEPS = 512
-_EVALUATION_SEED = 0
 
 Log = Callable[[dict[str, float], int], None]
 
@@ -35,6 +37,7 @@ class TrainingModule(L.LightningModule):
 
     Args:
         network: the model.
+        loader: the training part's batches.
         task: what a step, a prediction and a metric are.
         regularizers: applied in order.
         optimizer: makes an optimizer from parameters.
@@ -45,12 +48,21 @@ class TrainingModule(L.LightningModule):
         steps_per_call: optimizer steps per Lightning batch; None adapts.
         channels_last: memory format of image batches.
         log: receives metrics and the number of optimizer steps so far.
+        interruption: asks the training to stop.
+
+    Attributes:
+        steps: optimizer steps so far.
+        history: what was logged, with the number of the epoch, from 1, and of the step.
+        sums: what the epoch has added up so far.
+        position: the epoch, from 0, and the place in its order up to which it was trained on.
+        resumed: the state of this process that a resumed training begins with, until it has begun.
     """
 
     def __init__(
         self,
         *,
         network: nn.Module,
+        loader: TensorLoader,
         task: Task,
         regularizers: Sequence[Regularizer],
         optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
@@ -61,27 +73,32 @@ class TrainingModule(L.LightningModule):
         steps_per_call: int | None = None,
         channels_last: bool = False,
         log: Log = lambda metrics, step: None,
+        interruption: Interruption | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.network = network
+        self.network, self.loader = network, loader
         self.loss = task.loss  # a submodule, so that its buffers follow the device
         self.task = task
         self.regularizers = list(regularizers)
         self.accumulate, self.max_steps = accumulate, max_steps
         self.steps_per_call, self.channels_last = steps_per_call, channels_last
         self.steps = 0
-        self.batches_in_epoch, self._rows = 0, 0
+        self.history: list[dict[str, float]] = []
         self._make_optimizer, self._make_scheduler = optimizer, scheduler
-        self.per_step, self._log_metrics = per_step, log
+        self.per_step, self._log = per_step, log
+        self._interruption = interruption or Interruption()
         self.train_metrics = task.metrics("train")
+        self.sums = EpochSums(self.train_metrics)
         self.val_metrics = task.metrics("val")
         self.test_metrics = task.metrics("test")
+        self._val_sums = EvaluationSums("val", self.val_metrics)
+        self._test_sums = EvaluationSums("test", self.test_metrics)
         self.test_outputs: list[tuple[Tensor, Tensor]] = []
-        self._sums: dict[str, Tensor] = {}
-        self._eval_loss = [0.0, 0]
         self._pending = 0
-        self._epoch_started = 0.0
+        self.position = (0, 0)
+        self.resumed: dict[str, Any] | None = None
+        self._epoch_started, self._steps_before = 0.0, 0
 
         def overriding(name: str) -> list[Any]:
             base = getattr(Regularizer, name)
@@ -95,12 +112,16 @@ class TrainingModule(L.LightningModule):
         """Whether a regularizer looks at gradients before the optimizer does."""
         return bool(self._on_gradients)
 
+    @property
+    def accumulating(self) -> bool:
+        """Whether gradients wait for further batches before the optimizer's next step."""
+        return self._pending > 0
+
     # --- optimizers -------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
         """Make an optimizer and a schedule for each of the task's players."""
-        loader = self._train_loader()
-        per_epoch = max(1, -(-loader.batches // self.accumulate))
+        per_epoch = max(1, -(-self.loader.batches // self.accumulate))
         ends = [self.max_steps, per_epoch * (self.trainer.max_epochs or 0)]
         total = min((end for end in ends if end > 0), default=0)
         made = []
@@ -109,14 +130,6 @@ class TrainingModule(L.LightningModule):
             scheduler = self._make_scheduler(optimizer, total or per_epoch, per_epoch)
             made.append({"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler}})
         return made
-
-    def _train_loader(self) -> TensorLoader:
-        loader = self.trainer.train_dataloader
-        if loader is None:
-            self.trainer.fit_loop.setup_data()
-            loader = self.trainer.train_dataloader
-        assert isinstance(loader, TensorLoader)
-        return loader
 
     def on_fit_start(self) -> None:
         """Bind players to optimizers; give each process its own random numbers."""
@@ -131,37 +144,44 @@ class TrainingModule(L.LightningModule):
         self._closures = {
             name: needs_closure(optimizer.optimizer) for name, optimizer in self._players
         }
-        if self._distributed:
+        if self.distributed:
             torch.manual_seed(torch.initial_seed() + self.trainer.global_rank)
-        self._train_loader().steps_per_call = self.steps_per_call or 1
+        self.loader.steps_per_call = self.steps_per_call or self.accumulate
 
     # --- training ---------------------------------------------------------------------------------
 
+    def on_train_start(self) -> None:
+        """Go on with the random numbers of the training that is resumed."""
+        if self.resumed:
+            set_random_state(self.resumed["random"])
+
     def on_train_epoch_start(self) -> None:
-        """Forget the last epoch's sums."""
-        self._sums = {}
-        self.batches_in_epoch, self._rows = 0, 0
-        self.train_metrics.reset()
+        """Forget the last epoch's sums, unless it is that epoch that is resumed."""
+        self.sums.clear()
         self._epoch_started, self._steps_before = time.perf_counter(), self.steps
+        if self.resumed and self.position[1] > 0:
+            set_random_state(self.resumed["random"])
+            self.sums.load_state_dict(self.resumed["sums"], self.device)
+        self.resumed = None
 
     def training_step(self, chunk: Chunk, index: int) -> None:
         """Run the optimizer steps of one chunk."""
         started = time.perf_counter()
         losses: list[Tensor] = []
-        predictions: list[Tensor] = []
-        targets: list[Tensor] = []
         batches = list(chunk.batches())
         for number, batch in enumerate(batches):
             last = chunk.ends_epoch and number == len(batches) - 1
             loss, predicted, batch = self._train_batch(batch, last)
             losses.append(loss)
             if predicted is not None and batch.clean:
-                predictions.append(predicted)
-                targets.append(batch.y)
+                self.sums.predicted(predicted, batch.y)
         self._check_finite(torch.stack(losses))
-        if predictions:
-            self.train_metrics.update(torch.cat(predictions).float(), torch.cat(targets))
+        self.position = (chunk.epoch, chunk.stop)
         self._adapt(time.perf_counter() - started, len(batches))
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Stop, if that was asked for; what can be kept was kept by a callback before."""
+        self._interruption.check()
 
     def _train_batch(self, batch: Batch, last: bool) -> tuple[Tensor, Tensor | None, Batch]:
         """Run one batch through all players; return the loss to watch, predictions and batch."""
@@ -181,8 +201,7 @@ class TrainingModule(L.LightningModule):
             total = loss if total is None else total + loss
             predicted = predicted if found is None else found
         assert total is not None
-        self.batches_in_epoch += 1
-        self._rows += len(batch.x)
+        self.sums.count(len(batch.x))
         if stepping:
             self._pending = 0
             self.steps += 1
@@ -213,9 +232,9 @@ class TrainingModule(L.LightningModule):
             detached = loss.detach()
             found.append((detached, step.predictions))
             if len(found) == 1:
-                self._add(f"loss_{name}" if several else "loss", detached, len(batch.x))
+                self.sums.add(f"loss_{name}" if several else "loss", detached, len(batch.x))
                 for key, value in step.logs.items():
-                    self._add(key, value.detach(), len(batch.x))
+                    self.sums.add(key, value.detach(), len(batch.x))
             return loss
 
         if self._closures[name]:
@@ -239,13 +258,9 @@ class TrainingModule(L.LightningModule):
         for regularizer in self._on_gradients:
             regularizer.on_gradients(self._parts[id(optimizer)])
 
-    def _add(self, key: str, mean: Tensor, rows: int) -> None:
-        total = mean * rows
-        self._sums[key] = self._sums[key] + total if key in self._sums else total
-
     def _check_finite(self, losses: Tensor) -> None:
         wrong = ~torch.isfinite(losses)
-        if self._distributed:  # one process that stopped alone would leave the others waiting
+        if self.distributed:  # one process that stopped alone would leave the others waiting
             wrong = self._over_processes(wrong.int()) > 0
         if bool(wrong.any()):
             first = int(wrong.nonzero()[0])
@@ -259,12 +274,13 @@ class TrainingModule(L.LightningModule):
     def _adapt(self, seconds: float, batches: int) -> None:
         """Choose how many steps the next call runs; results do not depend on it."""
         if self.steps_per_call is None:
-            if self._distributed:  # all processes must make the same calls, or they wait for ever
+            if self.distributed:  # all processes must make the same calls, or they wait for ever
                 seconds = float(self._over_processes(torch.tensor(seconds, device=self.device)))
                 seconds /= self.trainer.world_size
             wanted = int(_CALL_SECONDS / max(seconds / batches, 1e-6))
-            loader = self._train_loader()
-            loader.steps_per_call = max(1, min(wanted, 4 * loader.steps_per_call, _MOST_STEPS))
+            number = max(1, min(wanted, 4 * self.loader.steps_per_call, _MOST_STEPS))
+            # Whole optimizer steps, so that every call ends where training can be resumed.
+            self.loader.steps_per_call = -(-number // self.accumulate) * self.accumulate
 
     def _move_schedules(self, value: float | None = None) -> None:
         schedules = self.lr_schedulers()
@@ -277,24 +293,33 @@ class TrainingModule(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Report the epoch and move schedules that follow epochs."""
-        totals = [float(self._rows), *(total.float() for total in self._sums.values())]
-        rows, *sums = self._over_processes(torch.tensor(totals, device=self.device)).tolist()
-        values = {f"train/{key}": total / rows for key, total in zip(self._sums, sums, strict=True)}
-        if any(metric.update_called for metric in self.train_metrics.values()):
-            values |= {f"train/{k}": float(v) for k, v in self.train_metrics.compute().items()}
-        self.log_dict(values, sync_dist=self._distributed)
+        results = self.sums.results(self._added_up)
+        values = {f"train/{key}": value for key, value in results.items()}
+        self.log_dict(values, sync_dist=self.distributed)
         seconds = time.perf_counter() - self._epoch_started
         optimizer = self._players[0][1].optimizer
         values["optim/lr"] = float(optimizer.param_groups[0]["lr"])
         values["perf/steps_per_second"] = (self.steps - self._steps_before) / max(seconds, 1e-9)
         values["epoch"] = self.current_epoch + 1
-        self._log_metrics(values, self.steps)
+        self._record(values)
         if not self.per_step:
             self._move_schedules()
+        self.position = (self.current_epoch + 1, 0)
+
+    def _record(self, values: dict[str, float]) -> None:
+        self.history.append({"epoch": self.current_epoch + 1, "step": self.steps, **values})
+        self._log(values, self.steps)
 
     # --- evaluation -------------------------------------------------------------------------------
 
-    def _evaluate(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
+    def _begin(self, sums: EvaluationSums) -> None:
+        sums.begin(self.device)
+        if self.distributed:  # the running statistics of batch normalization differ by process
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
+    def _evaluate(self, chunk: Chunk, sums: EvaluationSums) -> tuple[Tensor, Tensor]:
+        self._interruption.check()
         # A process whose share holds nothing to count still runs the network, as the others do.
         rows = chunk.counted or len(chunk.x)
         batch = Batch(chunk.x[:rows], chunk.y[:rows])
@@ -302,71 +327,52 @@ class TrainingModule(L.LightningModule):
             batch.x = batch.x.contiguous(memory_format=torch.channels_last)
         batch = self.task.prepare(batch)
         loss, predictions = self.task.evaluate(self.network, batch)
-        self._eval_loss[0] += float(loss) * chunk.counted
-        self._eval_loss[1] += chunk.counted
-        return predictions.float()[: chunk.counted], batch.y[: chunk.counted]
-
-    def _start_evaluation(self, metrics: Any) -> None:
-        """Forget earlier sums; draw the same random numbers each time and disturb no others."""
-        self._eval_loss = [0.0, 0]
-        metrics.reset()
-        devices = [self.device] if self.device.type == "cuda" else []
-        self._own_numbers = torch.random.fork_rng(devices=devices)
-        self._own_numbers.__enter__()
-        torch.manual_seed(_EVALUATION_SEED)
-        if self._distributed:  # the running statistics of batch normalization differ by process
-            for buffer in self.network.buffers():
-                torch.distributed.broadcast(buffer, src=0)
+        predictions, targets = predictions.float()[: chunk.counted], batch.y[: chunk.counted]
+        sums.add(loss, predictions, targets)
+        return predictions, targets
 
     def on_validation_epoch_start(self) -> None:
         """Prepare to evaluate the validation part."""
-        self._start_evaluation(self.val_metrics)
+        self._begin(self._val_sums)
 
     def validation_step(self, chunk: Chunk, index: int) -> None:
         """Evaluate one batch."""
-        predictions, targets = self._evaluate(chunk)
-        if len(targets):
-            self.val_metrics.update(predictions, targets)
+        self._evaluate(chunk, self._val_sums)
 
     def on_validation_epoch_end(self) -> None:
         """Report the validation part."""
-        values = self._results("val", self.val_metrics)
-        self.log_dict(values, sync_dist=self._distributed)
+        values = self._val_sums.results(self._added_up)
+        self.log_dict(values, sync_dist=self.distributed)
         if self.trainer.sanity_checking:
             return
-        self._log_metrics(values, self.steps)
+        self._record(values)
         monitored = values.get(self.task.monitor)
         if monitored is not None and not self.per_step:
             self._move_schedules(monitored if self.task.mode == "min" else -monitored)
 
     def on_test_epoch_start(self) -> None:
         """Prepare to evaluate the test part."""
-        self._start_evaluation(self.test_metrics)
+        self._begin(self._test_sums)
         self.test_outputs = []
 
     def test_step(self, chunk: Chunk, index: int) -> None:
         """Evaluate one batch and keep its predictions for the figures."""
-        predictions, targets = self._evaluate(chunk)
-        if len(targets):
-            self.test_metrics.update(predictions, targets)
+        predictions, targets = self._evaluate(chunk, self._test_sums)
         self.test_outputs.append((predictions.cpu(), targets.cpu()))
 
     def on_test_epoch_end(self) -> None:
         """Report the test part."""
-        self.log_dict(self._results("test", self.test_metrics), sync_dist=self._distributed)
-        if self._distributed:
+        self.log_dict(self._test_sums.results(self._added_up), sync_dist=self.distributed)
+        if self.distributed:
             shares: list[Any] = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(shares, self.test_outputs)
             self.test_outputs = [pair for share in shares for pair in share]
 
-    def _results(self, stage: str, metrics: Any) -> dict[str, float]:
-        self._own_numbers.__exit__(None, None, None)
-        total = self._over_processes(torch.tensor(self._eval_loss, device=self.device))
-        values = {f"{stage}/loss": float(total[0] / total[1])}
-        return values | {f"{stage}/{k}": float(v) for k, v in metrics.compute().items()}
+    # --- several processes ------------------------------------------------------------------------
 
     @property
-    def _distributed(self) -> bool:
+    def distributed(self) -> bool:
+        """Whether other processes train along."""
         return self.trainer.world_size > 1
 
     def _over_processes(self, values: Tensor) -> Tensor:
@@ -374,25 +380,21 @@ class TrainingModule(L.LightningModule):
         reduced: Tensor = self.trainer.strategy.reduce(values, reduce_op="sum")
         return reduced
 
+    def _added_up(self, numbers: list[float]) -> list[float]:
+        """Add up numbers over all processes."""
+        if not self.distributed:
+            return numbers
+        added: list[float] = self._over_processes(
+            torch.tensor(numbers, device=self.device)
+        ).tolist()
+        return added
+
     # --- checkpoints ------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what resuming needs besides weights and optimizers."""
-        checkpoint["dlframe"] = {
-            "steps": self.steps,
-            "regularizers": [r.state_dict() for r in self.regularizers],
-        }
+        """Keep what resuming needs besides weights, optimizers, schedules and callbacks."""
+        keep(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore it."""
-        state = checkpoint["dlframe"]
-        self.steps = state["steps"]
-        for regularizer, values in zip(self.regularizers, state["regularizers"], strict=True):
-            regularizer.load_state_dict(values)
-
-
-def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether ``step`` requires a closure, as L-BFGS's does."""
-    step = inspect.signature(type(optimizer).step)
-    closure = step.parameters.get("closure")
-    return closure is not None and closure.default is inspect.Parameter.empty
+        restore(self, checkpoint)

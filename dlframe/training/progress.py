@@ -41,23 +41,26 @@ class ProgressBar(L.Callback):
             transient=False,
         )
 
-    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
         """Open the bar."""
+        self._done = module.loader.epoch * module.loader.batches  # more than 0 for a resumed run
         self._progress.start()
-        self._task = self._progress.add_task("training", total=self._total, values="")
+        self._task = self._progress.add_task(
+            "training", total=self._total, completed=self._done, values=""
+        )
 
     def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
         """Move it to the number of batches done."""
         epochs = "" if trainer.max_epochs in (None, -1) else f"/{trainer.max_epochs}"
         self._progress.update(
             self._task,
-            completed=self._done + module.batches_in_epoch,
+            completed=self._done + module.sums.batches,
             description=f"epoch {trainer.current_epoch + 1}{epochs}",
         )
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: Any) -> None:
         """Show the epoch's values."""
-        self._done += module.batches_in_epoch
+        self._done += module.sums.batches
         shown = [
             f"{key} {float(trainer.callback_metrics[key]):.4g}"
             for key in dict.fromkeys(("train/loss", "val/loss", self._monitor))

@@ -86,7 +86,7 @@ def execute(
     checked, uid = validate(config), new_uid()
     context = {"overrides": list(overrides), "command": list(command)}
     try:
-        if checked["trainer"]["devices"] == 1 and checked["trainer"]["num_nodes"] == 1:
+        if checked["trainer"]["devices"] == 1:
             return _execute_here(checked, uid, context)
         return _execute_apart(checked, uid, context)
     finally:
