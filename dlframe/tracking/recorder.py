@@ -77,6 +77,7 @@ class Recorder:
         experiment: name of the MLflow experiment.
         run_name: name shown in MLflow; None shows the uid.
         uid: the run's id; None makes one. The id of an earlier run goes on with it.
+        parent: id of the run that this one is a part of, recorded in the same root.
         enabled: False records nothing, as on all processes but the first of a distributed training.
         deliver: whether to start the delivery process.
 
@@ -103,6 +104,7 @@ class Recorder:
         experiment: str,
         run_name: str | None,
         uid: str | None = None,
+        parent: str | None = None,
         enabled: bool = True,
         deliver: bool = True,
     ) -> None:
@@ -129,6 +131,7 @@ class Recorder:
             uri=None if uri is None else self.uri,
             user=_user(),
             created=_now(),
+            parent=parent,
         )
         self._spool = self._open(info)
         self._closing = weakref.finalize(self, self._spool.close)

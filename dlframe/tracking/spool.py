@@ -76,6 +76,7 @@ class RunInfo:
         uri: MLflow's tracking URI; None means the store in the tracking root.
         user: who trained it.
         created: ms since 1970.
+        parent: id of the run that this one is a part of, such as a multirun's.
     """
 
     uid: str
@@ -84,6 +85,7 @@ class RunInfo:
     uri: str | None
     user: str
     created: int
+    parent: str | None = None
 
 
 @dataclass
