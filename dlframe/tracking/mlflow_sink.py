@@ -24,16 +24,18 @@ from mlflow.entities import (
 )
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from dlframe.errors import StorageError
 from dlframe.tracking import names
 from dlframe.tracking.provenance import without_credentials
 from dlframe.tracking.sinks import PendingRun, UnreachableError
-from dlframe.tracking.spool import Record
+from dlframe.tracking.spool import FILE, Record, Spool
 
-__all__ = ["UID_TAG", "MlflowSink"]
+__all__ = ["PARENT_TAG", "UID_TAG", "MlflowSink"]
 
 UID_TAG = "dlframe.run_uid"
+PARENT_TAG = "dlframe.parent_uid"
 _METRICS_PER_CALL = 1000
 _OTHERS_PER_CALL = 100
 _DIGEST_LIMIT = 36
@@ -89,10 +91,41 @@ class MlflowSink:
                 experiment,
                 start_time=run.info.created,
                 run_name=run.info.run_name or run.info.uid,
-                tags={UID_TAG: run.info.uid, "mlflow.user": run.info.user},
+                tags={
+                    UID_TAG: run.info.uid,
+                    "mlflow.user": run.info.user,
+                    **self._parent_tags(client, run, experiment),
+                },
             )
         )
         state |= {"run_id": made.info.run_id, "experiment_id": experiment}
+
+    def _parent_tags(
+        self, client: MlflowClient, run: PendingRun, experiment: str
+    ) -> dict[str, str]:
+        """Return what puts a run under its parent, which is made first where it is not there yet."""
+        uid = run.info.parent
+        if uid is None:
+            return {}
+        folder = run.folder.parent / uid
+        state: dict[str, Any] = {}
+        if (folder / FILE).is_file():
+            with closing(Spool(folder)) as spool:
+                self._find_or_create(client, PendingRun(folder, spool.info(), run.uri), state)
+        elif found := client.search_runs([experiment], f"tags.`{UID_TAG}` = '{uid}'"):
+            state["run_id"] = found[0].info.run_id
+        # Where the parent is on another machine still, it takes its children in at its end.
+        nested = {MLFLOW_PARENT_RUN_ID: state["run_id"]} if state else {}
+        return {PARENT_TAG: uid, **nested}
+
+    def _take_in(self, client: MlflowClient, run: PendingRun, state: dict[str, Any]) -> None:
+        """Put the runs under their parent that were delivered before it."""
+        found = client.search_runs(
+            [state["experiment_id"]], f"tags.`{PARENT_TAG}` = '{run.info.uid}'"
+        )
+        for child in found:
+            if child.data.tags.get(MLFLOW_PARENT_RUN_ID) != state["run_id"]:
+                client.set_tag(child.info.run_id, MLFLOW_PARENT_RUN_ID, state["run_id"])
 
     def _send(
         self, client: MlflowClient, run: PendingRun, part: list[Record], state: dict[str, Any]
@@ -167,6 +200,8 @@ class MlflowSink:
 
                 log_model(client, run, record, run_id, state["experiment_id"])
             case "finish":
+                if run.info.group:
+                    self._take_in(client, run, state)
                 if body["error"]:
                     client.set_tag(run_id, "dlframe.error", body["error"][: names.TAG_LIMIT])
                 client.set_terminated(run_id, body["status"], end_time=record.time)

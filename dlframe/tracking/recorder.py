@@ -78,6 +78,7 @@ class Recorder:
         run_name: name shown in MLflow; None shows the uid.
         uid: the run's id; None makes one. The id of an earlier run goes on with it.
         parent: id of the run that this one is a part of, recorded in the same root.
+        group: whether this run stands for others, whose parent it is.
         enabled: False records nothing, as on all processes but the first of a distributed training.
         deliver: whether to start the delivery process.
 
@@ -105,6 +106,7 @@ class Recorder:
         run_name: str | None,
         uid: str | None = None,
         parent: str | None = None,
+        group: bool = False,
         enabled: bool = True,
         deliver: bool = True,
     ) -> None:
@@ -132,6 +134,7 @@ class Recorder:
             user=_user(),
             created=_now(),
             parent=parent,
+            group=group,
         )
         self._spool = self._open(info)
         self._closing = weakref.finalize(self, self._spool.close)

@@ -77,6 +77,7 @@ class RunInfo:
         user: who trained it.
         created: ms since 1970.
         parent: id of the run that this one is a part of, such as a multirun's.
+        group: whether it stands for other runs, whose parent it is, and trains nothing itself.
     """
 
     uid: str
@@ -86,6 +87,7 @@ class RunInfo:
     user: str
     created: int
     parent: str | None = None
+    group: bool = False
 
 
 @dataclass
