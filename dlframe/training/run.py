@@ -70,7 +70,11 @@ class Run:
 
 
 def execute(
-    config: Mapping[str, Any], *, overrides: Sequence[str] = (), command: Sequence[str] = ()
+    config: Mapping[str, Any],
+    *,
+    overrides: Sequence[str] = (),
+    command: Sequence[str] = (),
+    parent: str | None = None,
 ) -> Run:
     """Train, test and record one run.
 
@@ -78,13 +82,14 @@ def execute(
         config: a composed config.
         overrides: what the user changed, for the record.
         command: the command line, for the record.
+        parent: id of the multirun that it is a part of.
 
     Raises:
         DlframeError: the config, the data or the disk do not allow it, or the loss diverged.
         KeyboardInterrupt: the user stopped it; the run is recorded as KILLED.
     """
     checked, uid = validate(config), new_uid()
-    context = {"overrides": list(overrides), "command": list(command)}
+    context = {"overrides": list(overrides), "command": list(command), "parent": parent}
     try:
         if checked["trainer"]["devices"] == 1:
             return _execute_here(checked, uid, context)
@@ -131,6 +136,7 @@ def _record(config: dict[str, Any], uid: str, context: dict[str, Any], *, first:
             experiment=tracking["experiment"],
             run_name=tracking["run_name"] or _name(fit.parts.config),
             uid=uid,
+            parent=context["parent"],
             enabled=tracking["enabled"] and first,
         )
     except StorageError:  # on a full disk a folder can be made, and nothing written into it
