@@ -14,11 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dlframe.config.options import Option, check, describe
-from dlframe.config.settings import SETTINGS
+from dlframe.config.settings import SETTINGS, VALUES
 from dlframe.config.signature import dataclass_options, load
 from dlframe.config.source import AUTO, CONF
 from dlframe.errors import ConfigError, did_you_mean
-from dlframe.interfaces.options import Seed
 from dlframe.plugin import KINDS, Entry, registry
 
 __all__ = ["check_choices", "check_values", "parse", "refuse_lists", "sentence_of"]
@@ -179,7 +178,7 @@ def _check_choice(override: Override, config_dir: Path | None) -> None:
 def _check_value(override: Override, config: DictConfig) -> None:
     key = override.key_or_group
     head, *rest = key.split(".")
-    known = [*KINDS, *SETTINGS, "seed"]
+    known = [*KINDS, *SETTINGS, *VALUES]
     if head == "hydra":
         return
     if head not in known:
@@ -191,8 +190,8 @@ def _check_value(override: Override, config: DictConfig) -> None:
             f"there is no option {key!r}; {suggestion if near else ''}the groups are "
             f"{', '.join(known)}"
         )
-    if head == "seed":
-        _check_seed(override, rest)
+    if head in VALUES:
+        _check_single(override, head, rest)
         return
     node = config.get(head)
     if rest and head in KINDS and KINDS[head].many:
@@ -209,13 +208,15 @@ def _check_value(override: Override, config: DictConfig) -> None:
         _check_option(override, head, rest, node)
 
 
-def _check_seed(override: Override, parts: Sequence[str]) -> None:
+def _check_single(override: Override, name: str, parts: Sequence[str]) -> None:
+    hint, _ = VALUES[name]
     if parts:
         raise ConfigError(
-            f"seed is one number and has no part {override.key_or_group!r}; write seed=<number>"
+            f"{name} is {describe(hint)} and has no part {override.key_or_group!r}; write "
+            f"{name}=<value>"
         )
     for value in _values(override):
-        check("seed", value, Seed)
+        check(name, value, hint)
 
 
 def _check_option(override: Override, head: str, rest: Sequence[str], node: DictConfig) -> None:

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Gt
 
-from dlframe.interfaces.options import NonNegative, NonNegativeInt, PositiveInt
+from dlframe.interfaces.options import NonNegative, NonNegativeInt, PositiveInt, Seed
 
-__all__ = ["INDIFFERENT", "SETTINGS", "TrackingOptions", "TrainerOptions"]
+__all__ = ["INDIFFERENT", "SETTINGS", "VALUES", "TrackingOptions", "TrainerOptions"]
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 Limit = Literal[-1] | PositiveInt
@@ -96,6 +96,13 @@ class TrackingOptions:
 
 INDIFFERENT = frozenset(("checkpoint_every", "profiler", "progress", "steps_per_call"))
 """Options of the trainer that leave network and metrics as they are."""
+
+VALUES: dict[str, tuple[Any, Any]] = {
+    "seed": (Seed, 0),
+    "resume": (Literal["never", "auto"], "never"),
+}
+"""Single values of a run, with type and default: the seed of all random numbers, and whether to go on
+with the latest unfinished run of the same config instead of beginning a new one."""
 
 SETTINGS: dict[str, type] = {"trainer": TrainerOptions, "tracking": TrackingOptions}
 """Config groups that hold the run's own options; their basic choice is ``default``."""

@@ -9,11 +9,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dlframe.config.options import REQUIRED, Option, check, describe
 from dlframe.config.overrides import sentence_of
-from dlframe.config.settings import INDIFFERENT, SETTINGS
+from dlframe.config.settings import INDIFFERENT, SETTINGS, VALUES
 from dlframe.config.signature import dataclass_options, load
 from dlframe.config.source import AUTO
 from dlframe.errors import ConfigError, did_you_mean
-from dlframe.interfaces.options import Seed
 from dlframe.plugin import KINDS, Component, Entry, registry
 
 __all__ = ["chosen", "complete", "effective", "validate"]
@@ -42,7 +41,7 @@ def validate(config: DictConfig | Mapping[str, Any]) -> Config:
         ) from error
     assert isinstance(plain, dict)
     result: Config = {str(key): value for key, value in plain.items() if key != "hydra"}
-    known = [*KINDS, *SETTINGS, "seed"]
+    known = [*KINDS, *SETTINGS, *VALUES]
     for key in result:
         if key not in known:
             raise ConfigError(
@@ -50,7 +49,8 @@ def validate(config: DictConfig | Mapping[str, Any]) -> Config:
                 f"{', '.join(known)}"
             )
     result.setdefault("regularizer", {})
-    result["seed"] = check("seed", result.get("seed", 0), Seed)
+    for name, (hint, default) in VALUES.items():
+        result[name] = check(name, result.get(name, default), hint)
     for group, cls in SETTINGS.items():
         result[group] = _checked(group, result.get(group) or {}, dataclass_options(cls), group)
     for kind in KINDS.values():

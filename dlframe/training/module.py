@@ -99,6 +99,7 @@ class TrainingModule(L.LightningModule):
         self.position = (0, 0)
         self.resumed: dict[str, Any] | None = None
         self._epoch_started, self._steps_before = 0.0, 0
+        self._began, self.seconds_before = time.monotonic(), 0.0
 
         def overriding(name: str) -> list[Any]:
             base = getattr(Regularizer, name)
@@ -106,6 +107,11 @@ class TrainingModule(L.LightningModule):
 
         self._on_batch, self._penalties = overriding("on_batch"), overriding("penalty")
         self._on_gradients, self._after_step = overriding("on_gradients"), overriding("after_step")
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of the training so far, that of attempts before included."""
+        return self.seconds_before + time.monotonic() - self._began
 
     @property
     def changes_gradients(self) -> bool:

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from dlframe.training.module import TrainingModule
 from dlframe.training.predictor import Predictor
 from dlframe.training.prepare import CHECKPOINT, Parts
 
-__all__ = ["record_end", "record_start"]
+__all__ = ["Context", "record_end", "record_start"]
 
 _RECORD = (
     "config.yaml",
@@ -32,7 +32,23 @@ _RECORD = (
 _PRIMARY = "dlframe.primary_metric"
 
 
-def record_start(recorder: Recorder, parts: Parts, folder: Path, context: dict[str, Any]) -> None:
+class Context(TypedDict):
+    """How a training came about.
+
+    Args:
+        overrides: what the user changed.
+        command: the command line.
+        parent: id of the multirun that it is a part of.
+        again: whether it goes on with a run that was interrupted.
+    """
+
+    overrides: list[str]
+    command: list[str]
+    parent: str | None
+    again: bool
+
+
+def record_start(recorder: Recorder, parts: Parts, folder: Path, context: Context) -> None:
     """Record what decides the result: config, data, code and versions."""
     config, splits = parts.config, parts.splits
     recorder.params(effective(config))

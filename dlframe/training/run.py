@@ -5,7 +5,6 @@ import gc
 import math
 import os
 import shutil
-import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,19 +17,26 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from dlframe.config.validate import validate
-from dlframe.errors import ConfigError, DataError, DlframeError, StorageError
-from dlframe.tracking.provenance import without_credentials
+from dlframe.errors import CheckpointError, ConfigError, DataError, DlframeError, StorageError
+from dlframe.tracking.earlier import Earlier, earlier
 from dlframe.tracking.recorder import Recorder, new_uid
+from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.spool import FILE, Spool
 from dlframe.training.fit import Fit
-from dlframe.training.prepare import Parts, prepare, save
+from dlframe.training.prepare import Parts, prepare, read_config, save
 from dlframe.training.processes import read_order, report_result, run_apart
-from dlframe.training.record import record_end, record_start
+from dlframe.training.record import Context, record_end, record_start
+from dlframe.training.resume import (
+    check_data,
+    find_unfinished,
+    last_checkpoint,
+    recorded_threads,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Run", "execute", "execute_rank"]
+__all__ = ["Run", "execute", "execute_rank", "resume"]
 
 
 @dataclass(slots=True)
@@ -88,12 +94,43 @@ def execute(
         DlframeError: the config, the data or the disk do not allow it, or the loss diverged.
         KeyboardInterrupt: the user stopped it; the run is recorded as KILLED.
     """
-    checked, uid = validate(config), new_uid()
-    context = {"overrides": list(overrides), "command": list(command), "parent": parent}
+    checked = validate(config)
+    folder = find_unfinished(checked) if checked["resume"] == "auto" else None
+    if folder is not None:
+        return resume(folder, command=command)
+    context = Context(overrides=list(overrides), command=list(command), parent=parent, again=False)
+    return _execute(checked, new_uid(), context)
+
+
+def resume(folder: Path, *, command: Sequence[str] = ()) -> Run:
+    """Go on with a run that was interrupted, from its last whole checkpoint, under the same id.
+
+    Args:
+        folder: the run's folder.
+        command: the command line, for the record.
+
+    Raises:
+        CheckpointError: the run has reached its end already.
+        DlframeError: as for ``execute``.
+    """
+    before, config = earlier(folder), read_config(folder)
+    if before.status == "FINISHED":
+        raise CheckpointError(
+            f"run {folder.name!r} is finished, there is nothing to go on with; train another with "
+            f"`dlframe train`, or it again with `dlframe replay {folder.name}`"
+        )
+    config["tracking"]["root"] = str(folder.parent)
+    if config["trainer"]["threads"] is None:
+        config["trainer"]["threads"] = recorded_threads(folder)
+    context = Context(overrides=[], command=list(command), parent=None, again=True)
+    return _execute(config, folder.name, context)
+
+
+def _execute(config: dict[str, Any], uid: str, context: Context) -> Run:
     try:
-        if checked["trainer"]["devices"] == 1:
-            return _execute_here(checked, uid, context)
-        return _execute_apart(checked, uid, context)
+        if config["trainer"]["devices"] == 1:
+            return _execute_here(config, uid, context)
+        return _execute_apart(config, uid, context)
     finally:
         gc.collect()  # Lightning's objects hold each other, and with them the device's memory
 
@@ -109,26 +146,25 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _execute_here(
-    config: dict[str, Any], uid: str, context: dict[str, Any], *, first: bool = True
-) -> Run:
+def _execute_here(config: dict[str, Any], uid: str, context: Context, *, first: bool = True) -> Run:
     with _threads(config["trainer"]["threads"]):
         return _record(config, uid, context, first=first)
 
 
-def _record(config: dict[str, Any], uid: str, context: dict[str, Any], *, first: bool) -> Run:
+def _record(config: dict[str, Any], uid: str, context: Context, *, first: bool) -> Run:
     """Train and record; ``first`` says whether this process is the one that writes."""
     tracking = config["tracking"]
     run = Run(uid, Path(tracking["root"]).absolute() / uid)
 
+    before = earlier(run.folder) if context["again"] else Earlier()
+
     def log(values: dict[str, float], step: int) -> None:
-        epoch = fit.trainer.current_epoch + 1
-        run.epochs.append({"epoch": epoch, "step": step, **values})
-        run.metrics |= values
-        recorder.metrics(values, step)
+        recorder.metrics(before.missing(values, step), step)
 
     # Whatever the user got wrong shows here, before anything is written.
     fit = Fit(prepare(config), run.folder, log)
+    if context["again"]:
+        check_data(run.folder, fit.parts)
     try:
         recorder = Recorder(
             Path(tracking["root"]),
@@ -140,11 +176,12 @@ def _record(config: dict[str, Any], uid: str, context: dict[str, Any], *, first:
             enabled=tracking["enabled"] and first,
         )
     except StorageError:  # on a full disk a folder can be made, and nothing written into it
-        shutil.rmtree(run.folder, ignore_errors=True)
+        if not context["again"]:
+            shutil.rmtree(run.folder, ignore_errors=True)
         raise
     try:
         _make_folder(run.folder)
-        _train(run, fit, recorder, context, first=first)
+        _train(run, fit, recorder, context, before, first=first)
     except BaseException as error:
         run.status = "KILLED" if _is_stop(error) else "FAILED"
         recorder.finish(run.status, None if _is_stop(error) else _report(error))
@@ -160,15 +197,23 @@ def _record(config: dict[str, Any], uid: str, context: dict[str, Any], *, first:
     return run
 
 
-def _train(run: Run, fit: Fit, recorder: Recorder, context: dict[str, Any], *, first: bool) -> None:
-    started, parts = time.monotonic(), fit.parts
-    if first:
+def _train(
+    run: Run, fit: Fit, recorder: Recorder, context: Context, before: Earlier, *, first: bool
+) -> None:
+    parts, checkpoint = fit.parts, None
+    if first and not before.described:
         save(run.folder, parts)
         record_start(recorder, parts, run.folder, context)
-    fit.fit()
+    if context["again"]:
+        checkpoint = last_checkpoint(run.folder)
+        recorder.tags({"dlframe.attempts": before.attempts + 1})
+    fit.fit(checkpoint)
     tested = fit.test()
+    run.epochs = fit.module.history
+    for values in run.epochs:
+        run.metrics |= {key: value for key, value in values.items() if key not in ("epoch", "step")}
     run.metrics |= _best(run.epochs, parts) | tested
-    run.seconds = time.monotonic() - started
+    run.seconds = fit.module.seconds
     if first:
         record_end(recorder, parts, run.folder, fit.module, run.metrics, run.seconds)
 
@@ -250,7 +295,7 @@ def _deliver(run: Run, recorder: Recorder, seconds: float) -> None:
 # --- several processes ----------------------------------------------------------------------------
 
 
-def _execute_apart(config: dict[str, Any], uid: str, context: dict[str, Any]) -> Run:
+def _execute_apart(config: dict[str, Any], uid: str, context: Context) -> Run:
     """Train in processes of their own."""
     folder = Path(config["tracking"]["root"]).absolute() / uid
     try:

@@ -36,6 +36,7 @@ def keep(module: "TrainingModule", checkpoint: dict[str, Any]) -> None:
     checkpoint[KEY] = {
         "position": module.position,
         "steps": module.steps,
+        "seconds": module.seconds,
         "lightning_steps": module.trainer.global_step,
         "stopping": module.trainer.should_stop,
         "history": module.history,
@@ -57,6 +58,7 @@ def restore(module: "TrainingModule", checkpoint: dict[str, Any]) -> None:
             f"{trainer.world_size}; resume it where as many devices are"
         )
     module.steps, module.history = state["steps"], list(state["history"])
+    module.seconds_before = state["seconds"]
     for regularizer, values in zip(module.regularizers, state["regularizers"], strict=True):
         regularizer.load_state_dict(values)
     module.resumed = own = state["processes"][trainer.global_rank]

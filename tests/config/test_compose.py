@@ -341,7 +341,7 @@ def test_a_component_that_does_not_import_is_said(add: Add) -> None:
         ("tracking.tags.a=3", "write '+tracking.tags.a=3'"),
         ("seed=x", "seed must be int >= 0 and < 4294967296; got 'x' (str)"),
         ("seed=1.5", "seed must be int >= 0 and < 4294967296; got 1.5 (float)"),
-        ("seed.x=1", "seed is one number and has no part 'seed.x'"),
+        ("seed.x=1", "and has no part 'seed.x'; write seed=<value>"),
         ("activation.x=1", "dlframe/relu has no option 'x'; its options are none"),
         ("data=csv", "dlframe/csv needs data.path"),
         ("data.batch_size=0", "data.batch_size must be int >= 1 | all; got 0 (int)"),

@@ -1,0 +1,88 @@
+"""What is recorded already of a run that another process goes on with."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dlframe.tracking.spool import FILE, Record, Spool, claim
+
+__all__ = ["Earlier", "earlier", "unfinished"]
+
+_AT_ONCE = 10_000
+
+
+@dataclass
+class Earlier:
+    """What the attempts before have recorded of a run.
+
+    Args:
+        attempts: how many there were.
+        status: how the last one ended; None while it has not, or was not recorded.
+        described: whether config and data have been recorded.
+        steps: the last step at which each metric was recorded.
+    """
+
+    attempts: int = 0
+    status: str | None = None
+    described: bool = False
+    steps: dict[str, int] = field(default_factory=dict)
+
+    def missing(self, values: Mapping[str, float], step: int) -> dict[str, float]:
+        """Return the values that are not recorded yet: what is trained again is not recorded again."""
+        return {key: value for key, value in values.items() if step > self.steps.get(key, -1)}
+
+
+def earlier(folder: Path) -> Earlier:
+    """Read what is recorded of the run in ``folder``.
+
+    Raises:
+        sqlite3.Error: the spool cannot be read.
+    """
+    found = Earlier()
+    for record in _records(folder):
+        match record.kind:
+            case "start":
+                found.attempts += 1
+                found.status = None
+            case "finish":
+                found.status = str(record.body["status"])
+            case "dataset":
+                found.described = True
+            case "metrics":
+                step = int(record.body["step"])
+                for key in record.body["values"]:
+                    found.steps[key] = max(step, found.steps.get(key, -1))
+    return found
+
+
+def unfinished(root: Path) -> Iterator[Path]:
+    """Yield the folders of runs that did not reach their end and that nobody trains, newest first."""
+    for path in sorted(root.glob(f"*/{FILE}"), reverse=True):
+        folder = path.parent
+        spool = Spool(folder)
+        try:
+            last = spool.last()
+            ended = last is not None and last[1] == "finish"
+            status = spool.read(last[0] - 1, 1)[0].body["status"] if last and ended else None
+        finally:
+            spool.close()
+        if status != "FINISHED" and _is_free(folder):
+            yield folder
+
+
+def _is_free(folder: Path) -> bool:
+    with claim(folder) as claimed:
+        return claimed is not None
+
+
+def _records(folder: Path) -> Iterator[Record]:
+    if not (folder / FILE).is_file():
+        return
+    spool = Spool(folder)
+    try:
+        seq = 0
+        while records := spool.read(seq, _AT_ONCE):
+            yield from records
+            seq = records[-1].seq
+    finally:
+        spool.close()
