@@ -30,6 +30,7 @@ _RECORD = (
     "network.txt",
 )
 _PRIMARY = "dlframe.primary_metric"
+_MODE = "dlframe.primary_mode"
 
 
 class Context(TypedDict):
@@ -56,7 +57,8 @@ def record_start(recorder: Recorder, parts: Parts, folder: Path, context: Contex
     tags["dlframe.plugins"] = " ".join(sorted({entry.plugin for _, entry in chosen(config)}))
     size = sum(p.numel() for p in parts.network.parameters())
     tags |= {"dlframe.seed": config["seed"], "dlframe.parameters": size}
-    tags |= {_PRIMARY: parts.task.monitor, **(config["tracking"]["tags"] or {})}
+    tags |= {_PRIMARY: parts.task.monitor, _MODE: parts.task.mode}
+    tags |= config["tracking"]["tags"] or {}
     recorder.tags(tags)
     (folder / "overrides.json").write_text(json.dumps(context["overrides"]))
     (folder / "packages.txt").write_text(package_list())
