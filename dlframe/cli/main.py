@@ -12,6 +12,7 @@ __all__ = ["COMMANDS", "entry_point", "main"]
 
 COMMANDS: dict[str, str] = {
     "train": "train, test and record a network composed from named parts (-m: several)",
+    "resume": "go on with a run that was interrupted",
     "test": "evaluate a recorded run's model on its test data",
     "predict": "predict rows of a file with a recorded run's model",
     "ls": "list components, of one kind or of all",

@@ -1,0 +1,66 @@
+"""What a command prints that trained a network."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dlframe.training.run import Run
+
+__all__ = ["report"]
+
+
+def report(done: "Run", *, as_json: bool) -> None:
+    """Print a run's outcome, as one line of JSON or as a table."""
+    if as_json:
+        print(json.dumps(_summary(done)))
+    else:
+        _show(done)
+
+
+def _summary(done: "Run") -> dict[str, Any]:
+    return {
+        "run": done.id,
+        "status": done.status,
+        "folder": str(done.folder),
+        "metrics": done.metrics,
+        "seconds": done.seconds,
+        "tracking_uri": done.tracking_uri,
+        "mlflow_run_id": done.mlflow_run_id,
+        "note": done.note,
+    }
+
+
+def _show(done: "Run") -> None:
+    """Print the test metrics and where to look next."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"run {done.id}: {done.status.lower()} in {done.seconds:.1f} s")
+    table.add_column("metric")
+    table.add_column("test", justify="right")
+    table.add_column("validation, best epoch", justify="right")
+    names = [key.partition("/")[2] for key in done.metrics if key.startswith("test/")]
+    for name in names:
+        best = done.metrics.get(f"best/val_{name}")
+        shown = "" if best is None else f"{best:.4f}"
+        table.add_row(name, f"{done.metrics[f'test/{name}']:.4f}", shown)
+    console = Console()
+    console.print(table)
+    console.print(f"run id      {done.id}", highlight=False)
+    console.print(f"folder      {done.folder}", highlight=False, soft_wrap=True)
+    if done.tracking_uri:
+        look = (
+            f"mlflow ui --backend-store-uri {done.tracking_uri}"
+            if "://" in done.tracking_uri and not done.tracking_uri.startswith("http")
+            else f"open {done.tracking_uri}"
+        )
+        console.print(f"MLflow UI   {look}", highlight=False, soft_wrap=True)
+    root = done.folder.parent
+    where = "" if root == Path("runs").absolute() else f" --root {shlex.quote(str(root))}"
+    console.print(
+        f"predict     dlframe predict {done.id} FILE{where}", highlight=False, soft_wrap=True
+    )
+    if done.note:
+        console.print(f"note        {done.note}", highlight=False, soft_wrap=True)
