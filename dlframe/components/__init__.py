@@ -75,3 +75,13 @@ def dlframe_data() -> Iterable[Component]:
 def dlframe_tasks() -> Iterable[Component]:
     """Yield the built-in tasks."""
     return tasks.COMPONENTS
+
+
+@hookimpl
+def dlframe_sinks() -> Iterable[Component]:
+    """Yield the built-in places that runs are delivered to."""
+    yield Component(
+        name="mlflow",
+        target="dlframe.tracking.mlflow_sink:MlflowSink",
+        summary="an MLflow store or server: tracking.uri",
+    )

@@ -2,12 +2,13 @@
 
 from dlframe.plugin.component import Component
 from dlframe.plugin.hookspecs import hookimpl
-from dlframe.plugin.kinds import KINDS, Kind, kind_named
+from dlframe.plugin.kinds import KINDS, SINK, Kind, kind_named
 from dlframe.plugin.registry import BUILTIN, Entry, Plugin, Registry, registry
 
 __all__ = [
     "BUILTIN",
     "KINDS",
+    "SINK",
     "Component",
     "Entry",
     "Kind",

@@ -69,3 +69,8 @@ class Specs:
     def dlframe_tasks(self) -> Iterable[Component]:
         """Yield tasks: what a step, a prediction and a metric are; see ``Task``."""
         raise NotImplementedError
+
+    @_hookspec
+    def dlframe_sinks(self) -> Iterable[Component]:
+        """Yield places that runs are delivered to, chosen with ``tracking.sinks``; see ``Sink``."""
+        raise NotImplementedError

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["KINDS", "Kind", "kind_named"]
+__all__ = ["KINDS", "SINK", "Kind", "kind_named"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,9 @@ KINDS: dict[str, Kind] = {
         Kind("task", runtime=("spec", "loss")),
     )
 }
+
+SINK = Kind("sink")
+"""A place that runs are delivered to. It is no part of a training: it has no options and no group."""
 
 
 def kind_named(word: str) -> Kind | None:

@@ -25,7 +25,7 @@ from dlframe.errors import (
 )
 from dlframe.plugin.component import Component
 from dlframe.plugin.hookspecs import PROJECT, Specs
-from dlframe.plugin.kinds import KINDS
+from dlframe.plugin.kinds import KINDS, SINK
 
 __all__ = ["BUILTIN", "Entry", "Plugin", "Registry", "registry"]
 
@@ -186,7 +186,8 @@ class Registry:
 
     def _ask(self, name: str, module: object) -> Iterator[Entry]:
         """Call one plugin's own hooks, which keeps provenance and isolates its errors."""
-        hooks = {kind.hook for kind in KINDS.values()}
+        kinds = (*KINDS.values(), SINK)
+        hooks = {kind.hook for kind in kinds}
         unknown = sorted(
             hook for hook in dir(module) if hook.startswith("dlframe_") and hook not in hooks
             and hasattr(getattr(module, hook), f"{PROJECT}_impl")
@@ -197,7 +198,7 @@ class Registry:
                 f"{did_you_mean(unknown[0], hooks)}the hooks are {', '.join(sorted(hooks))}"
             )
         seen: set[tuple[str, str]] = set()
-        for kind in KINDS.values():
+        for kind in kinds:
             for impl in getattr(self._manager.hook, kind.hook).get_hookimpls():
                 if impl.plugin is not module:
                     continue
@@ -272,13 +273,13 @@ class Registry:
         return name if self._table.get((entry.kind, name), ()) == [entry] else entry.id
 
     def entries(self, kind: str | None = None) -> list[Entry]:
-        """All components, of one kind or of all, ordered by kind and name."""
-        order = list(KINDS)
+        """All components, of one kind or of all that train, ordered by kind and name."""
+        order = list(KINDS) if kind is None else [kind]
         found = [
             entry
             for plugin in self.plugins
             for entry in plugin.entries
-            if kind is None or entry.kind == kind
+            if entry.kind in order
         ]
         return sorted(found, key=lambda e: (order.index(e.kind), e.component.name, e.plugin))
 

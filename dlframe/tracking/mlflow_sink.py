@@ -19,6 +19,7 @@ from mlflow.entities import (
     LifecycleStage,
     Metric,
     Param,
+    Run,
     RunTag,
     ViewType,
 )
@@ -28,7 +29,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from dlframe.errors import StorageError
 from dlframe.tracking import names
-from dlframe.tracking.provenance import without_credentials
+from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.sinks import PendingRun, UnreachableError
 from dlframe.tracking.spool import FILE, Record, Spool
 
@@ -39,6 +40,7 @@ PARENT_TAG = "dlframe.parent_uid"
 _METRICS_PER_CALL = 1000
 _OTHERS_PER_CALL = 100
 _DIGEST_LIMIT = 36
+_ERROR_FILE = "error.txt"
 _log = logging.getLogger(__name__)
 Item = TypeVar("Item", Metric, Param, RunTag)
 
@@ -77,15 +79,10 @@ class MlflowSink:
 
     def _find_or_create(self, client: MlflowClient, run: PendingRun, state: dict[str, Any]) -> None:
         experiment = _experiment(client, run)
-        found = client.search_runs(
-            [experiment],
-            f"tags.`{UID_TAG}` = '{run.info.uid}'",
-            run_view_type=ViewType.ALL,
-            max_results=1,
-        )
+        found = _search(client, experiment, run.info.uid, ViewType.ALL)
         # The tag is looked up first because a lost reply must not give a second run.
         made = (
-            found[0]
+            min(found, key=_weight)
             if found
             else client.create_run(
                 experiment,
@@ -203,8 +200,31 @@ class MlflowSink:
                 if run.info.group:
                     self._take_in(client, run, state)
                 if body["error"]:
-                    client.set_tag(run_id, "dlframe.error", body["error"][: names.TAG_LIMIT])
+                    self._say_error(client, run, run_id, body["error"])
+                self._remove_ghosts(client, run, state)
                 client.set_terminated(run_id, body["status"], end_time=record.time)
+
+    def _say_error(self, client: MlflowClient, run: PendingRun, run_id: str, error: str) -> None:
+        """Tag the run with what went wrong; a long text goes whole into an artifact."""
+        if len(error) > names.TAG_LIMIT:
+            path = run.folder / _ERROR_FILE
+            path.write_text(error)
+            client.log_artifact(run_id, str(path))
+            marker = f"{names.marker(len(error), _ERROR_FILE)} "
+            # The end of a traceback says what happened.
+            error = marker + error[-(names.TAG_LIMIT - len(marker)) :]
+        client.set_tag(run_id, "dlframe.error", error)
+
+    def _remove_ghosts(self, client: MlflowClient, run: PendingRun, state: dict[str, Any]) -> None:
+        """Delete runs without content that a server made late of requests it seemed to have lost.
+
+        A request to create a run that has hung in a server for longer than its time-out may be
+        carried out after the look-up of the next attempt.
+        """
+        for found in _search(client, state["experiment_id"], run.info.uid):
+            if found.info.run_id != state["run_id"] and not found.data.metrics | found.data.params:
+                client.delete_run(found.info.run_id)
+                _log.warning("%s: deleted a second, empty run", run.info.uid)
 
     def _fitted(
         self, client: MlflowClient, run: PendingRun, record: Record, run_id: str, limit: int
@@ -309,6 +329,19 @@ def _make_store(path: Path) -> None:
         # Readers such as the UI then do not block the one writer, nor it them.
         store.execute("PRAGMA journal_mode=WAL")
     making.rename(path)
+
+
+def _search(
+    client: MlflowClient, experiment: str, uid: str, view: int = ViewType.ACTIVE_ONLY
+) -> list[Run]:
+    found: list[Run] = client.search_runs([experiment], f"tags.`{UID_TAG}` = '{uid}'", view)
+    return found
+
+
+def _weight(run: Run) -> tuple[bool, bool]:
+    """Order runs of one uid: those that are not deleted first, then those with content."""
+    deleted = run.info.lifecycle_stage == LifecycleStage.DELETED
+    return deleted, not run.data.metrics | run.data.params
 
 
 def _experiment(client: MlflowClient, run: PendingRun) -> str:

@@ -10,14 +10,16 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from dlframe.errors import StorageError
 from dlframe.tracking.launch import ensure_delivery, resolve_uri
-from dlframe.tracking.spool import Cursor, Entry, Kind, RunInfo, Spool, take
+from dlframe.tracking.progress import Delivery, progress
+from dlframe.tracking.spool import OFFLINE, Entry, Kind, RunInfo, Spool, entry, take
 
 __all__ = ["REBUILD", "Delivery", "Recorder", "new_uid"]
 
@@ -31,32 +33,11 @@ _FLUSH_EVERY = 0.5
 _HEARTBEAT = 5.0
 _CHECK_EVERY = 1.0
 _MOST_BUFFERED = 100_000
+_AT_ONCE = 1000
+_CHEAP = 0.001
+_SPARE_SECONDS, _SPARE_PART = 0.25, 0.01
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # the former runs in a sleep too
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """How far the recording of a run has come.
-
-    Args:
-        complete: whether everything recorded is in MLflow.
-        backlog: number of records that are not there yet.
-        mlflow_run_id: the run's id in MLflow, once it exists there.
-        experiment_id: the experiment's id in MLflow, likewise.
-        tracking_uri: the store.
-        rejected: number of entries that MLflow refused; they are in ``rejected.jsonl``.
-        lost: number of calls dropped: not to be written as JSON, or metrics while the disk was full.
-        error: one sentence on what stands in the way, or None.
-    """
-
-    complete: bool
-    backlog: int
-    mlflow_run_id: str | None
-    experiment_id: str | None
-    tracking_uri: str
-    rejected: int = 0
-    lost: int = 0
-    error: str | None = None
 
 
 def new_uid() -> str:
@@ -68,8 +49,10 @@ def new_uid() -> str:
 class Recorder:
     """Records one run into its spool; a process of its own delivers it to MLflow.
 
-    Every call appends to a list in memory and returns; a thread writes the list to the spool twice
-    a second, in one transaction. The calls may come from any thread.
+    Every call writes to the spool before it returns, some tens of microseconds, so that nothing is
+    lost however the process ends. Where the disk is full, or so slow that calls would hold training
+    up by more than 1 %, they go to a list in memory, which a thread writes twice a second. The
+    calls may come from any thread.
 
     Args:
         root: folder of all runs; the run's own is ``root/uid``.
@@ -81,6 +64,7 @@ class Recorder:
         group: whether this run stands for others, whose parent it is.
         enabled: False records nothing, as on all processes but the first of a distributed training.
         deliver: whether to start the delivery process.
+        offline: send nothing before ``dlframe sync`` asks for it.
 
     Attributes:
         folder: the run's own folder.
@@ -109,21 +93,25 @@ class Recorder:
         group: bool = False,
         enabled: bool = True,
         deliver: bool = True,
+        offline: bool = False,
     ) -> None:
         self.root = root.absolute()
         self.uid = uid or new_uid()
         self.folder = self.root / self.uid
         self.uri = resolve_uri(uri, self.root)
         self._entries: deque[Entry] = deque()
-        self._write = threading.Lock()
+        self._write, self._flushing = threading.Lock(), threading.Lock()
         self._stop = threading.Event()
         self._finished = not enabled
         self.enabled = enabled
-        self._deliver = deliver
+        self._offline, self._deliver = offline, deliver and not offline
         self._next_check, self._check_every, self._last_beat = 0.0, _CHECK_EVERY, time.monotonic()
+        self._began, self._waited = time.monotonic(), 0.0
         self._lost = 0
-        self._error: str | None = None
+        self._problems: dict[str, str] = {}
+        self._told: set[str] = set()
         self._claim: int | None = None
+        self._ahead = 0
         if not enabled:
             return
         info = RunInfo(
@@ -132,7 +120,7 @@ class Recorder:
             run_name=run_name,
             uri=None if uri is None else self.uri,
             user=_user(),
-            created=_now(),
+            created=time.time_ns() // 1_000_000,
             parent=parent,
             group=group,
         )
@@ -153,8 +141,13 @@ class Recorder:
                     f"run {self.uid!r} is being recorded by another process; wait for it to end or "
                     "leave out the run id"
                 )
-            spool = Spool.create(self.folder, info)
-            spool.append([Entry("start", info.created, {"pid": os.getpid()})])
+            if self._offline:
+                (self.folder / OFFLINE).touch()
+            spool = Spool.create(self.folder, info, patience=0.0)
+            last = spool.last()
+            # Later steps of the computer's clock leave the recorded times alone.
+            self._ahead = max(info.created, last[2] if last else 0) - _ticks()
+            spool.append([entry("start", self._now(), {"pid": os.getpid()})])
             if self._deliver:
                 ensure_delivery(self.root)
             self._next_check = time.monotonic() + self._check_every
@@ -242,83 +235,66 @@ class Recorder:
             self._stop.set()
             self._thread.join()
             self.flush()
-            # From here on the delivery process needs no sign of life.
-            self._release()
 
     def flush(self) -> None:
         """Write what is in memory to the spool; an error is remembered, never raised."""
-        with self._write:
-            batch = [self._entries.popleft() for _ in range(len(self._entries))]
-            if not batch:
-                return
-            try:
-                self._spool.append(batch)
-            except sqlite3.Error as error:
-                self._keep(batch, error)
-            except (TypeError, ValueError):
-                self._append_singly(batch)
+        with self._flushing:
+            while self.enabled and self._entries:
+                # They stay in the list meanwhile, so that later ones line up behind them.
+                batch = list(islice(self._entries, _AT_ONCE))
+                try:
+                    self._spool.append(batch)
+                except sqlite3.Error as error:
+                    self._tell("disk", self._unwritten(error))
+                    return
+                with self._write:
+                    for _ in batch:
+                        self._entries.popleft()
+                self._problems.pop("disk", None)
+            if self._finished:
+                # From here on the delivery process needs no sign of life.
+                self._release()
 
-    def _append_singly(self, batch: list[Entry]) -> None:
-        """Leave out the entries that cannot be written as JSON, such as one with a tuple for a name."""
-        for place, entry in enumerate(batch):
-            try:
-                self._spool.append([entry])
-            except sqlite3.Error as error:
-                self._keep(batch[place:], error)
-                return
-            except (TypeError, ValueError) as error:
-                self._lost += 1
-                self._tell(f"{entry.kind} could not be recorded: {error}")
-
-    def _tell(self, sentence: str) -> None:
-        if self._error is None:
-            self._error = sentence
+    def _tell(self, problem: str, sentence: str) -> None:
+        self._problems[problem] = sentence
+        if problem not in self._told:
+            self._told.add(problem)
             print(f"dlframe: {sentence}; training goes on", file=sys.stderr)
 
-    def _keep(self, batch: list[Entry], error: sqlite3.Error) -> None:
-        """Hold the batch for the next attempt; beyond the limit the newest metrics are given up."""
-        self._tell(f"the spool in {str(self.folder)!r} could not be written: {error}")
-        room = max(0, _MOST_BUFFERED - len(self._entries))
-        kept = [e for i, e in enumerate(batch) if i < room or e.kind != "metrics"]
-        self._lost += len(batch) - len(kept)
-        self._entries.extendleft(reversed(kept))
+    def _unwritten(self, error: sqlite3.Error) -> str:
+        return f"the spool in {str(self.folder)!r} could not be written: {error}"
 
-    def wait(self, timeout: float) -> Delivery:
+    def wait(self, timeout: float, show: Callable[[Delivery], object] | None = None) -> Delivery:
         """Return once everything was delivered, or after ``timeout`` seconds; never raises.
 
         Args:
             timeout: seconds; 0 asks only how things stand.
+            show: called again and again with how far it is.
         """
         if not self.enabled:
-            return Delivery(
-                complete=True, backlog=0, mlflow_run_id=None, experiment_id=None,
-                tracking_uri=self.uri,
-            )  # fmt: skip
+            return Delivery(complete=True, backlog=0, tracking_uri=self.uri)
         end = time.monotonic() + timeout
-        self.flush()
         while True:
+            self.flush()
             delivery = self._progress()
-            if delivery.complete or time.monotonic() >= end:
+            waiting = bool(self._entries) or not self._offline
+            if delivery.complete or not waiting or time.monotonic() >= end:
                 return delivery
+            if show is not None:
+                show(delivery)
             self._watch()
             time.sleep(0.05)
 
     def _progress(self) -> Delivery:
-        error, backlog, cursor = self._error, len(self._entries), Cursor()
-        try:
-            cursor = self._spool.cursor("mlflow")
-            backlog += self._spool.count(cursor.seq)
-        except sqlite3.Error as problem:
-            error, backlog = f"the spool cannot be read: {problem}", backlog + 1
-        return Delivery(
-            complete=backlog == 0,
-            backlog=backlog,
-            mlflow_run_id=cursor.state.get("run_id"),
-            experiment_id=cursor.state.get("experiment_id"),
-            tracking_uri=self.uri,
-            rejected=cursor.state.get("rejected", 0),
+        found = progress(self._spool, self.uri, offline=self._offline)
+        own = next(iter(self._problems.values()), None)
+        unwritten = len(self._entries)
+        return replace(
+            found,
+            complete=found.complete and not unwritten,
+            backlog=found.backlog + unwritten,
             lost=self._lost,
-            error=error or cursor.state.get("error") or cursor.state.get("notice"),
+            error=own or found.error,
         )
 
     def _add(self, kind: Kind, body: dict[str, Any]) -> None:
@@ -326,11 +302,46 @@ class Recorder:
             return
         if self._finished:
             raise RuntimeError(f"{kind} cannot be recorded: run {self.uid!r} has been finished")
-        self._entries.append(Entry(kind, _now(), body))
+        try:
+            made = entry(kind, self._now(), body)
+        except (TypeError, ValueError) as error:
+            self._lost += 1
+            self._tell("content", f"{kind} could not be recorded: {error}")
+            return
+        with self._write:
+            if self._entries or self._is_slow():
+                self._keep(made)
+                return
+            began = time.perf_counter()
+            try:
+                self._spool.append([made])
+            except sqlite3.Error as error:
+                self._keep(made)
+                self._tell("disk", self._unwritten(error))
+            self._waited += max(0.0, time.perf_counter() - began - _CHEAP)
+
+    def _is_slow(self) -> bool:
+        """Whether writing has held training up for longer than it may."""
+        return self._waited > _SPARE_SECONDS + _SPARE_PART * (time.monotonic() - self._began)
+
+    def _keep(self, made: Entry) -> None:
+        """Hold an entry for the thread to write; beyond the limit metrics are given up."""
+        if made.kind == "metrics" and len(self._entries) >= _MOST_BUFFERED:
+            self._lost += 1
+            self._tell("full", "metrics are lost: the disk of the spool stays full")
+        else:
+            self._entries.append(made)
+
+    def _now(self) -> int:
+        return _ticks() + self._ahead
 
     def _run(self) -> None:
         while not self._stop.wait(_FLUSH_EVERY):
             self.flush()
+            try:
+                self._spool.fold()
+            except sqlite3.Error as error:
+                self._tell("disk", self._unwritten(error))
             self._watch()
 
     def _watch(self) -> None:
@@ -342,8 +353,10 @@ class Recorder:
         if self._deliver and now >= self._next_check:
             try:
                 started = ensure_delivery(self.root)
+                self._problems.pop("launch", None)
             except OSError as error:
-                started, self._error = True, f"the delivery process cannot be started: {error}"
+                started = True
+                self._tell("launch", f"the delivery process cannot be started: {error}")
             # A delivery process that keeps dying is started again less and less often.
             self._check_every = min(60.0, self._check_every * 2) if started else _CHECK_EVERY
             self._next_check = now + self._check_every
@@ -378,12 +391,12 @@ def _forget_in_children(recorder: Recorder) -> None:
 
 def _flush_at_exit(reference: "weakref.ref[Recorder]") -> None:
     recorder = reference()
-    if recorder is not None and recorder.enabled and not recorder._finished:
+    if recorder is not None:
         recorder.flush()
 
 
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+def _ticks() -> int:
+    return time.clock_gettime_ns(_CLOCK) // 1_000_000
 
 
 def _user() -> str:

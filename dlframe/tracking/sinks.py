@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from dlframe.plugin import SINK, registry
 from dlframe.tracking.spool import Record, RunInfo
 
-__all__ = ["PendingRun", "Sink", "UnreachableError"]
+__all__ = ["PendingRun", "Sink", "UnreachableError", "make_sink"]
 
 
 class UnreachableError(Exception):
@@ -56,3 +57,13 @@ class Sink(Protocol):
             Exception: anything else stands in the way of this run; it is tried again later.
         """
         ...
+
+
+def make_sink(name: str) -> Sink:
+    """Return a new sink of that name, from whatever plugin provides it.
+
+    Raises:
+        DlframeError: no plugin provides it, or several do.
+    """
+    sink: Sink = registry().find(SINK.name, name).component.load()()
+    return sink

@@ -1,7 +1,8 @@
 """The spool of a run: what was recorded, in order, and how far each sink has delivered it.
 
-SQLite in write-ahead mode, from the standard library. The training process appends; the delivery
-process reads and keeps one cursor per sink. Neither mlflow nor torch is imported here.
+SQLite in write-ahead mode, from the standard library. Only the training process writes it, so that
+no other process can hold it up; the delivery process reads, and keeps one small file per sink for
+how far it came. Neither mlflow nor torch is imported here.
 """
 
 import fcntl
@@ -9,8 +10,8 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,6 +20,7 @@ from urllib.parse import quote
 __all__ = [
     "FILE",
     "MARKER",
+    "OFFLINE",
     "Cursor",
     "Entry",
     "Kind",
@@ -26,6 +28,7 @@ __all__ = [
     "RunInfo",
     "Spool",
     "claim",
+    "entry",
     "take",
 ]
 
@@ -34,26 +37,31 @@ MARKER = "undelivered"
 """A file in each run folder that has something left to deliver. The training process holds a lock
 on it as proof of life, which the kernel drops however that process ends."""
 
+OFFLINE = "offline"
+"""A file in each run folder of which nothing is delivered until ``dlframe sync`` removes it."""
+
 Kind = Literal["start", "params", "metrics", "tags", "artifact", "dataset", "model", "finish"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,
-    time INTEGER NOT NULL, body TEXT NOT NULL
+    seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, time INTEGER NOT NULL, body TEXT NOT NULL
 );
-CREATE TABLE IF NOT EXISTS sinks (
-    name TEXT PRIMARY KEY, seq INTEGER NOT NULL, state TEXT NOT NULL
-) WITHOUT ROWID;
 """
+_INSERT = "INSERT INTO records (kind, time, body) VALUES (?, ?, ?)"
+_CURSOR = "delivered-{}.json"
+_MUCH = 1_000_000
+"""Characters of records from which on the write-ahead log is folded into the file."""
+_MANY_PAGES = 4_000
+"""Pages (of 4 KiB) in the write-ahead log from which on appending waits for a moment for it."""
 
 
 class Entry(NamedTuple):
-    """Something to append: its kind, when it happened (ms since 1970) and its content."""
+    """Something to append: its kind, when it happened (ms since 1970) and its content as JSON."""
 
     kind: Kind
     time: int
-    body: dict[str, Any]
+    text: str
 
 
 class Record(NamedTuple):
@@ -63,6 +71,16 @@ class Record(NamedTuple):
     kind: Kind
     time: int
     body: dict[str, Any]
+
+
+def entry(kind: Kind, time: int, body: Mapping[str, Any]) -> Entry:
+    """Return what to append.
+
+    Raises:
+        TypeError: JSON has no such content, for instance a tuple as a key.
+        ValueError: the content holds itself.
+    """
+    return Entry(kind, time, _encode(body))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +96,7 @@ class RunInfo:
         created: ms since 1970.
         parent: id of the run that this one is a part of, such as a multirun's.
         group: whether it stands for other runs, whose parent it is, and trains nothing itself.
+        sinks: names of the places to deliver to.
     """
 
     uid: str
@@ -88,6 +107,7 @@ class RunInfo:
     created: int
     parent: str | None = None
     group: bool = False
+    sinks: tuple[str, ...] = ("mlflow",)
 
 
 @dataclass
@@ -104,28 +124,32 @@ class Cursor:
 
 
 class Spool:
-    """One run's records on disk; safe to use from several threads and processes.
+    """One run's records on disk; safe to use from several threads, and to read from any process.
 
     Args:
         folder: the run's folder; the spool must exist, see ``create``.
+        patience: seconds to wait for a process that locks the file.
 
     Raises:
         sqlite3.Error: the file is missing or is no spool.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, patience: float = 10.0) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._connection = _connect(f"file:{_quoted(folder / FILE)}?mode=rw")
+        self._unfolded = 0
+        self._connection = _connect(f"file:{_quoted(folder / FILE)}?mode=rw", patience)
+        # Folding the log into the file waits for the disk: `fold` does it, in a thread of its own.
+        self._connection.execute("PRAGMA wal_autocheckpoint=0")
 
     @classmethod
-    def create(cls, folder: Path, info: RunInfo) -> "Spool":
+    def create(cls, folder: Path, info: RunInfo, *, patience: float = 10.0) -> "Spool":
         """Make the spool in ``folder``, or open the one that is there to go on with it.
 
         Raises:
             sqlite3.Error: the disk is full, read-only, or holds something else under that name.
         """
-        connection = _connect(f"file:{_quoted(folder / FILE)}?mode=rwc")
+        connection = _connect(f"file:{_quoted(folder / FILE)}?mode=rwc", 10.0)
         try:
             # WAL with synchronous=NORMAL keeps every commit through the death of a process; only a
             # power cut can take the last ones, and no commit waits for the disk.
@@ -139,13 +163,25 @@ class Spool:
                 )
         finally:
             connection.close()
-        return cls(folder)
+        return cls(folder, patience=patience)
 
     def info(self) -> RunInfo:
         """Return what identifies the run."""
         with self._lock:
             rows = self._connection.execute("SELECT key, value FROM run").fetchall()
-        return RunInfo(**{key: json.loads(value) for key, value in rows})
+        found = {key: json.loads(value) for key, value in rows}
+        return RunInfo(**{**found, "sinks": tuple(found["sinks"])})
+
+    def redirect(self, uri: str) -> None:
+        """Deliver to another MLflow store from now on.
+
+        Raises:
+            sqlite3.Error: the disk is full or cannot be written.
+        """
+        with self._lock:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO run VALUES ('uri', ?)", (json.dumps(uri),)
+            )
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Append all ``entries`` in one transaction, or none of them.
@@ -153,11 +189,29 @@ class Spool:
         Raises:
             sqlite3.Error: the disk is full or cannot be written.
         """
-        rows = [(e.kind, e.time, json.dumps(e.body, default=_plain)) for e in entries]
-        with self._lock, _transaction(self._connection):
-            self._connection.executemany(
-                "INSERT INTO records (kind, time, body) VALUES (?, ?, ?)", rows
-            )
+        with self._lock:
+            if len(entries) == 1:  # each statement by itself is a transaction too, a cheaper one
+                self._connection.execute(_INSERT, entries[0])
+            else:
+                with _transaction(self._connection):
+                    self._connection.executemany(_INSERT, entries)
+            self._unfolded += sum(len(entry.text) for entry in entries)
+
+    def fold(self) -> None:
+        """Fold the write-ahead log into the file once much is in it; hardly holds up ``append``.
+
+        Raises:
+            sqlite3.Error: the disk is full or cannot be written.
+        """
+        if self._unfolded < _MUCH:
+            return
+        self._unfolded = 0
+        with closing(_connect(f"file:{_quoted(self._folder / FILE)}?mode=rw", 0.0)) as own:
+            (_, pages, _) = own.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if pages > _MANY_PAGES:
+                # The log starts again from its beginning only when nothing is left in it.
+                with self._lock:
+                    own.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def read(self, after: int, limit: int) -> list[Record]:
         """Return up to ``limit`` records that follow number ``after``, in order."""
@@ -185,20 +239,23 @@ class Spool:
         return int(number)
 
     def cursor(self, sink: str) -> Cursor:
-        """Return how far ``sink`` has come."""
-        with self._lock:
-            row = self._connection.execute(
-                "SELECT seq, state FROM sinks WHERE name = ?", (sink,)
-            ).fetchone()
-        return Cursor(row[0], json.loads(row[1])) if row else Cursor()
+        """Return how far ``sink`` has come; one whose file is torn starts again."""
+        try:
+            kept = json.loads((self._folder / _CURSOR.format(sink)).read_text())
+            return Cursor(kept["seq"], kept["state"])
+        except (FileNotFoundError, ValueError, KeyError):
+            return Cursor()
 
     def advance(self, sink: str, cursor: Cursor) -> None:
-        """Remember how far ``sink`` has come."""
-        with self._lock, _transaction(self._connection):
-            self._connection.execute(
-                "INSERT OR REPLACE INTO sinks VALUES (?, ?, ?)",
-                (sink, cursor.seq, json.dumps(cursor.state)),
-            )
+        """Remember how far ``sink`` has come; for the delivery process, which is the only one.
+
+        Raises:
+            OSError: the disk is full or cannot be written.
+        """
+        path = self._folder / _CURSOR.format(sink)
+        making = path.with_suffix(".part")
+        making.write_text(json.dumps(asdict(cursor)))
+        making.replace(path)
 
     def close(self) -> None:
         """Close the file; the last process to do so folds the write-ahead log into it."""
@@ -239,9 +296,9 @@ def take(folder: Path) -> int | None:
         os.close(descriptor)
 
 
-def _connect(uri: str) -> sqlite3.Connection:
+def _connect(uri: str, patience: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        uri, uri=True, timeout=10.0, isolation_level=None, check_same_thread=False
+        uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False
     )
     connection.execute("PRAGMA synchronous=NORMAL")
     return connection
@@ -266,3 +323,6 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def _plain(value: Any) -> Any:
     """Turn NumPy scalars and paths into what JSON holds."""
     return value.item() if hasattr(value, "item") else str(value)
+
+
+_encode = json.JSONEncoder(default=_plain, separators=(",", ":")).encode

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from dlframe.tracking.spool import MARKER, Cursor, Entry, RunInfo, Spool, claim
+from dlframe.tracking.spool import MARKER, Cursor, RunInfo, Spool, claim, entry
 
 INFO = RunInfo(uid="u", experiment="e", run_name=None, uri=None, user="me", created=5)
 
 
 def test_records_come_back_in_order_and_whole(tmp_path: Path) -> None:
     spool = Spool.create(tmp_path, INFO)
-    spool.append([Entry("metrics", i, {"step": i, "values": {"a": i / 3}}) for i in range(5)])
-    spool.append([Entry("metrics", 9, {"step": 9, "values": {"a": math.nan, "b": -math.inf}})])
+    spool.append([entry("metrics", i, {"step": i, "values": {"a": i / 3}}) for i in range(5)])
+    spool.append([entry("metrics", 9, {"step": 9, "values": {"a": math.nan, "b": -math.inf}})])
     records = spool.read(2, 3)
     assert [(r.seq, r.body["values"]["a"]) for r in records] == [(3, 2 / 3), (4, 1.0), (5, 4 / 3)]
     (odd,) = spool.read(5, 10)
@@ -42,11 +42,11 @@ def test_cursors_are_kept_per_sink_and_survive_reopening(tmp_path: Path) -> None
 def test_a_batch_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     spool = Spool.create(tmp_path, INFO)
     spool._connection.execute("PRAGMA max_page_count=8")
-    big = Entry("tags", 1, {"values": {"k": "x" * 100_000}})
+    big = entry("tags", 1, {"values": {"k": "x" * 100_000}})
     with pytest.raises(sqlite3.OperationalError, match="full"):
-        spool.append([Entry("tags", 1, {"values": {}}), big])
+        spool.append([entry("tags", 1, {"values": {}}), big])
     assert spool.last() is None
-    spool.append([Entry("tags", 2, {"values": {}})])
+    spool.append([entry("tags", 2, {"values": {}})])
     assert spool.count(0) == 1
     spool.close()
 
