@@ -1,0 +1,1 @@
+"""Recorded runs against each other: grouped, aggregated over seeds, tested, drawn."""

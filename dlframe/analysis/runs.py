@@ -1,0 +1,121 @@
+"""Recorded runs as analysis sees them: parameters, last values, curves; read from their spools."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dlframe.errors import StorageError
+from dlframe.tracking import names
+from dlframe.tracking.spool import FILE, Record, RunInfo, Spool
+
+__all__ = ["Curve", "RunData", "read_local", "read_root"]
+
+Curve = list[tuple[int, float]]
+"""Values of a metric with their optimizer steps, in the order of the steps."""
+
+_RECORDS_AT_ONCE = 5000
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+    """One recorded run.
+
+    Args:
+        id: the run's own id.
+        name: the name shown in MLflow.
+        status: ``FINISHED``, ``FAILED``, ``KILLED`` or ``RUNNING``.
+        experiment: name of its experiment.
+        created: ms since 1970.
+        parent: id of the multirun that it is a part of.
+        group: whether it stands for other runs, whose parent it is.
+        mlflow_run_id: its id in MLflow, if it is known there.
+        params: the effective config as text, by key.
+        tags: its tags as text.
+        metrics: the last value of each metric.
+        curve: gives a metric's values over the steps; empty if the run has no such metric.
+    """
+
+    id: str
+    name: str
+    status: str
+    experiment: str
+    created: int
+    parent: str | None = None
+    group: bool = False
+    mlflow_run_id: str | None = None
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    curve: Callable[[str], Curve] = field(repr=False, compare=False)
+
+
+def read_root(root: Path) -> list[RunData]:
+    """Read all runs recorded in a tracking root, oldest first.
+
+    Raises:
+        StorageError: a spool cannot be read.
+    """
+    return [read_local(path.parent) for path in sorted(root.glob(f"*/{FILE}"))]
+
+
+def read_local(folder: Path) -> RunData:
+    """Read the run in ``folder`` from its spool.
+
+    Raises:
+        StorageError: the spool cannot be read.
+    """
+    try:
+        with closing(Spool(folder)) as spool:
+            run_id = spool.cursor("mlflow").state.get("run_id")
+            return _gathered(spool.info(), _records(spool), run_id)
+    except (sqlite3.Error, TypeError, ValueError) as error:
+        raise StorageError(
+            f"{str(folder / FILE)!r} is no readable spool ({error}); remove the folder"
+        ) from error
+
+
+def _records(spool: Spool) -> Iterator[Record]:
+    after = 0
+    while records := spool.read(after, _RECORDS_AT_ONCE):
+        yield from records
+        after = records[-1].seq
+
+
+def _gathered(info: RunInfo, records: Iterator[Record], run_id: str | None) -> RunData:
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+    curves: dict[str, dict[int, float]] = {}
+    status = "RUNNING"
+    for record in records:
+        match record.kind:
+            case "params":
+                fresh = {key: names.text(value) for key, value in record.body["values"].items()}
+                params = fresh | params
+            case "tags":
+                tags |= {key: names.text(value) for key, value in record.body["values"].items()}
+            case "metrics":
+                metrics |= record.body["values"]
+                for key, value in record.body["values"].items():
+                    # A resumed run may have measured a step twice.
+                    curves.setdefault(key, {})[record.body["step"]] = value
+            case "start":
+                status = "RUNNING"
+            case "finish":
+                status = record.body["status"]
+    return RunData(
+        id=info.uid,
+        name=info.run_name or info.uid,
+        status=status,
+        experiment=info.experiment,
+        created=info.created,
+        parent=info.parent,
+        group=info.group,
+        mlflow_run_id=run_id,
+        params=params,
+        tags=tags,
+        metrics=metrics,
+        curve=lambda metric: sorted(curves.get(metric, {}).items()),
+    )

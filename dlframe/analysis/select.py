@@ -1,0 +1,133 @@
+"""Which runs a command line names: by id, by multirun, by experiment, by what is true of them."""
+
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from dlframe.analysis.runs import RunData
+from dlframe.errors import ConfigError, RunNotFoundError, did_you_mean
+
+__all__ = ["LAST", "Selection", "select"]
+
+LAST = "last"
+"""The word for the latest multirun."""
+_SHORTEST = 4
+_RECENT = 5
+_FILTER = re.compile(r"(?P<key>[^=<>!]+?)\s*(?P<sign>!=|<=|>=|=|<|>)\s*(?P<value>.*)")
+_SIGNS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+
+
+class Selection(NamedTuple):
+    """The runs that were named; ``parent`` is set if they are one multirun's."""
+
+    runs: Sequence[RunData]
+    parent: RunData | None
+
+
+def select(
+    known: Sequence[RunData], words: Sequence[str], experiment: str | None = None
+) -> Selection:
+    """Return the runs that all filters let pass, among those named or else all.
+
+    Args:
+        known: all runs there are.
+        words: ids of runs or multiruns (whole, or their beginning or end), ``last`` for the latest
+            multirun, and filters: ``optimizer=adam``, ``optimizer.lr>1e-3``,
+            ``metrics.test/accuracy>=0.9``, ``status=FINISHED``.
+        experiment: name of the experiment that the runs belong to.
+
+    Raises:
+        RunNotFoundError: no run, or more than one, answers to a name, or none passes the filters.
+        ConfigError: no run has the experiment or the key of a filter.
+    """
+    experiments = sorted({run.experiment for run in known})
+    if experiment is not None and experiment not in experiments:
+        raise ConfigError(
+            f"no run here is of experiment {experiment!r}; {did_you_mean(experiment, experiments)}"
+            f"there are {', '.join(experiments) or 'none'}"
+        )
+    pool = [run for run in known if experiment in (None, run.experiment)]
+    filters = [found for word in words if (found := _FILTER.fullmatch(word))]
+    chosen = [_named(word, pool) for word in words if not _FILTER.fullmatch(word)]
+    if not words and experiment is None and len(experiments) > 1:
+        raise ConfigError(
+            f"there are runs of {len(experiments)} experiments; choose one with --experiment: "
+            f"{', '.join(experiments)}"
+        )
+    ids = {run.id for run in chosen}
+    members = [
+        run for run in pool if not run.group and (not ids or run.id in ids or run.parent in ids)
+    ]
+    for found in filters:
+        members = _passing(members, found)
+    if not members:
+        said = f" by {' '.join(words)!r}" if words else ""
+        raise RunNotFoundError(f"no run is selected{said}; `dlframe runs` lists those there are")
+    parent = chosen[0] if len(chosen) == 1 and chosen[0].group and not filters else None
+    return Selection(members, parent)
+
+
+def _named(word: str, pool: Sequence[RunData]) -> RunData:
+    if word == LAST:
+        groups = [run for run in pool if run.group]
+        if not groups:
+            raise RunNotFoundError(
+                "there is no multirun yet; make one with `dlframe train -m`, or name runs"
+            )
+        return max(groups, key=lambda run: run.id)
+    exact = [run for run in pool if word in (run.id, run.mlflow_run_id)]
+    found = exact or [run for run in pool if len(word) >= _SHORTEST and _answers(run, word)]
+    if len(found) > 1:
+        shown = ", ".join(run.id for run in found[-_RECENT:])
+        raise RunNotFoundError(
+            f"{len(found)} runs answer to {word!r}: {shown}; give more characters"
+        )
+    if not found:
+        ids = [run.id for run in pool]
+        recent = f"the latest are {', '.join(ids[-_RECENT:])}" if ids else "there are none"
+        raise RunNotFoundError(f"no run answers to {word!r}; {did_you_mean(word, ids)}{recent}")
+    return found[0]
+
+
+def _answers(run: RunData, word: str) -> bool:
+    return (
+        run.id.startswith(word)
+        or run.id.endswith(word)
+        or ((run.mlflow_run_id or "").startswith(word))
+    )
+
+
+def _passing(runs: Sequence[RunData], found: "re.Match[str]") -> list[RunData]:
+    key, sign, value = found["key"], found["sign"], found["value"]
+    known = {name for run in runs for name in _facts(run)}
+    if runs and key not in known:
+        raise ConfigError(
+            f"no run has {key!r} to filter by; {did_you_mean(key, known)}a filter reads "
+            "optimizer.lr>1e-3, metrics.test/accuracy>=0.9 or status=FINISHED"
+        )
+    return [run for run in runs if _passes(_facts(run).get(key), sign, value)]
+
+
+def _facts(run: RunData) -> dict[str, str]:
+    metrics = {f"metrics.{name}": repr(value) for name, value in run.metrics.items()}
+    return {"status": run.status, "experiment": run.experiment, **metrics, **run.params}
+
+
+def _passes(fact: str | None, sign: str, value: str) -> bool:
+    if fact is None:
+        return sign == "!="
+    left, right = _number(fact), _number(value)
+    if sign in _SIGNS:
+        return _SIGNS[sign](left, right)
+    return (fact == value or left == right) == (sign == "=")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
