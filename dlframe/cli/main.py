@@ -15,6 +15,7 @@ COMMANDS: dict[str, str] = {
     "resume": "go on with a run that was interrupted",
     "test": "evaluate a recorded run's model on its test data",
     "predict": "predict rows of a file with a recorded run's model",
+    "compare": "compare recorded runs: means over seeds, intervals, tests, a report",
     "ls": "list components, of one kind or of all",
     "show": "show a component's options, or what a config group holds",
     "plugins": "list plugins: version, state, what each provides",
