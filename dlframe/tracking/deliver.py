@@ -16,9 +16,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from dlframe.tracking.lane import Lane, OpenRun
-from dlframe.tracking.launch import LOCK
+from dlframe.tracking.launch import LOCK, resolve_uri
 from dlframe.tracking.sinks import Sink, make_sink
 from dlframe.tracking.spool import FILE, MARKER, OFFLINE, Spool, claim, entry
+from dlframe.tracking.system_metrics import Monitor
 
 __all__ = ["DeliveryLoop", "main"]
 
@@ -100,15 +101,25 @@ class DeliveryLoop:
             if time.monotonic() - run.checked_at >= _LIVE_INTERVAL:
                 run.checked_at = time.monotonic()
                 _close_if_dead(run)
+                _measure(run, last[0])
             return
-        cursors = (run.spool.cursor(name) for name in run.spool.info().sinks)
-        if any(cursor.seq < last[0] for cursor in cursors):
+        if run.spool.delivered(resolve_uri(run.spool.info().uri, self._root)) < last[0]:
             return
         with claim(run.folder) as claimed:
             # While the claim was free, a training may have gone on with the run.
             if claimed is not None and run.spool.last() == last:
                 (run.folder / MARKER).unlink()
                 _log.info("%s: delivered", run.folder.name)
+
+
+def _measure(run: OpenRun, last: int) -> None:
+    """Measure what the training process takes of its machine, where that was asked for."""
+    if process := run.spool.latest("process", run.seen):
+        run.monitor = Monitor(process.body, process.time)
+    run.seen = last
+    if run.monitor is not None:
+        metrics = run.spool.latest("metrics")
+        run.monitor.sample(run.folder, metrics.body["step"] if metrics else 0)
 
 
 def _close_if_dead(run: OpenRun) -> None:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlframe.tracking.launch import resolve_uri
-from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.sinks import PendingRun, Sink, UnreachableError
 from dlframe.tracking.spool import Cursor, Spool
+from dlframe.tracking.system_metrics import Monitor, samples
 
 __all__ = ["Lane", "OpenRun"]
 
@@ -24,7 +24,7 @@ _POLL = 0.1
 _LIVE_INTERVAL = 1.0
 _RECORDS_AT_ONCE = 2000
 _LONGEST_PAUSE = 15.0
-_TO = "to"
+_MEASURED = "measured"
 _log = logging.getLogger("dlframe.deliver")
 
 
@@ -36,11 +36,15 @@ class OpenRun:
         folder: the run's folder.
         spool: its records.
         checked_at: when its process was last seen alive.
+        monitor: measures that process, where it asked for it.
+        seen: number of the last record that was looked at for such a wish.
     """
 
     folder: Path
     spool: Spool
     checked_at: float = 0.0
+    monitor: Monitor | None = None
+    seen: int = 0
 
 
 @dataclass
@@ -114,16 +118,13 @@ class Lane:
         info = spool.info()
         run = PendingRun(turn.run.folder, info, resolve_uri(info.uri, self._root))
         store = self._stores.setdefault(run.uri, _Pause())
-        cursor = self._cursor(spool, run)
-        if cursor.seq < last[0] and now >= max(store.until, turn.pause.until):
+        cursor = spool.cursor(self._name, run.uri)
+        measured = samples(run.folder, cursor.state.get(_MEASURED, 0))[0]
+        due = bool(measured) or cursor.seq < last[0]
+        if due and now >= max(store.until, turn.pause.until):
             self._deliver(turn, run, cursor, store)
             if cursor.seq < last[0]:
                 turn.delivered_at = 0.0  # there is more, to go on with at once
-
-    def _cursor(self, spool: Spool, run: PendingRun) -> Cursor:
-        """How far the sink has come with the run, for this store and not for another one."""
-        cursor, place = spool.cursor(self._name), without_credentials(run.uri)
-        return cursor if cursor.state.get(_TO) == place else Cursor(0, {_TO: place})
 
     def _deliver(self, turn: _Turn, run: PendingRun, cursor: Cursor, store: _Pause) -> None:
         spool = turn.run.spool
@@ -131,6 +132,8 @@ class Lane:
         try:
             if self._sink is None:
                 self._sink = self._make(self._name)
+            if self._send_samples(self._sink, run, cursor):
+                spool.advance(self._name, cursor)
             for seq in self._sink.deliver(run, records, cursor.state):
                 cursor.seq = seq
                 cursor.state.pop("error", None)
@@ -143,6 +146,15 @@ class Lane:
         except Exception as error:
             (store if isinstance(error, UnreachableError) else turn.pause).extend()
             self._remember(spool, run, cursor, error)
+
+    def _send_samples(self, sink: Sink, run: PendingRun, cursor: Cursor) -> bool:
+        """Send what was measured of the machine: metrics like others, kept in a file of their own."""
+        records, end = samples(run.folder, cursor.state.get(_MEASURED, 0))
+        if records:
+            for _ in sink.deliver(run, records, cursor.state):
+                pass
+            cursor.state[_MEASURED] = end
+        return bool(records)
 
     def _remember(self, spool: Spool, run: PendingRun, cursor: Cursor, error: Exception) -> None:
         sentence = str(error) or type(error).__name__

@@ -29,6 +29,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from dlframe.errors import StorageError
 from dlframe.tracking import names
+from dlframe.tracking.mlflow_pages import set_up_experiment, write_end
 from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.sinks import PendingRun, UnreachableError
 from dlframe.tracking.spool import FILE, Record, Spool
@@ -192,6 +193,12 @@ class MlflowSink:
                 log(run_id, str(path), body["folder"] or None)
             case "dataset":
                 client.log_inputs(run_id, datasets=[_dataset(body)])
+            case "experiment":
+                set_up_experiment(client, state["experiment_id"], body["tags"])
+            case "checkpoint":
+                from dlframe.tracking.logged_model import log_checkpoint
+
+                log_checkpoint(client, run, record, run_id, state["experiment_id"])
             case "model":
                 from dlframe.tracking.logged_model import log_model
 
@@ -202,6 +209,7 @@ class MlflowSink:
                 if body["error"]:
                     self._say_error(client, run, run_id, body["error"])
                 self._remove_ghosts(client, run, state)
+                write_end(client, run_id, run.folder, body)
                 client.set_terminated(run_id, body["status"], end_time=record.time)
 
     def _say_error(self, client: MlflowClient, run: PendingRun, run_id: str, error: str) -> None:

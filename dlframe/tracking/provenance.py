@@ -1,6 +1,6 @@
-"""Where a run comes from: code, command, machine and package versions, as tags. Imports no torch.
+"""Where a run comes from: command, machine and package versions. Imports no torch.
 
-Values of environment variables are never recorded; credentials are taken out of addresses.
+Values of environment variables are not recorded, but for the numbers that SLURM gives a job.
 """
 
 import os
@@ -8,65 +8,66 @@ import platform
 import re
 import shlex
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distributions, entry_points, version
 from pathlib import Path
+from typing import Any
+
+from dlframe.tracking.redaction import redacted_values
 
 __all__ = [
-    "code_tags",
+    "command_line",
+    "environment",
     "machine_tags",
     "package_list",
     "provenance_tags",
     "requirements",
     "version_tags",
-    "without_credentials",
 ]
 
 _CORE = ("dlframe", "torch", "lightning", "mlflow")
-_GIT_TIMEOUT = 5.0
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s'\"]+@")
+_SLURM = {
+    "job_id": "SLURM_JOB_ID",
+    "step_id": "SLURM_STEP_ID",
+    "array_job_id": "SLURM_ARRAY_JOB_ID",
+    "array_task_id": "SLURM_ARRAY_TASK_ID",
+    "nodes": "SLURM_JOB_NODELIST",
+}
+"""The variables of the environment that are recorded; no other is."""
 
 
-def provenance_tags(
-    folder: Path | None = None, command: Sequence[str] | None = None
-) -> dict[str, str]:
-    """Return tags that say which code, command, machine and versions a run comes from.
-
-    Args:
-        folder: the working directory whose git state is recorded; None means the current one.
-        command: the command line; None means this process's.
-    """
-    words = list(sys.argv if command is None else command)
+def command_line(words: Sequence[str] | None = None) -> str:
+    """Return a command as it can be typed again, without secrets; None means this process's."""
+    words = list(sys.argv if words is None else words)
     if words:
         words[0] = Path(words[0]).name
-    line = without_credentials(shlex.join(words))
+    return shlex.join(redacted_values(words))
+
+
+def provenance_tags(command: Sequence[str] | None = None) -> dict[str, str]:
+    """Return tags that say which command, machine and versions a run comes from.
+
+    Args:
+        command: the command line; None means this process's.
+    """
+    line = command_line(command)
     return {
         "mlflow.source.name": line,
-        "mlflow.source.type": "LOCAL",
+        "mlflow.source.type": _source_type(),
         "dlframe.command": line,
-        **code_tags(folder or Path.cwd()),
+        **_slurm_tags(),
         **machine_tags(),
         **version_tags(),
     }
 
 
-def code_tags(folder: Path) -> dict[str, str]:
-    """Return commit, branch, remote and whether there are changes; empty where there is no git."""
-    status = _git(folder, "status", "--porcelain=v2", "--branch")
-    if status is None:
-        return {}
-    lines = status.splitlines()
-    head = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
-    tags = {"dlframe.git.dirty": str(any(not line.startswith("#") for line in lines)).lower()}
-    if not (commit := head.get("branch.oid", "(initial)")).startswith("("):
-        tags["mlflow.source.git.commit"] = commit
-    if not (branch := head.get("branch.head", "(detached)")).startswith("("):
-        tags["mlflow.source.git.branch"] = branch
-    if remote := _git(folder, "config", "--get", "remote.origin.url"):
-        tags["mlflow.source.git.repoURL"] = without_credentials(remote.strip())
-    return tags
+def _source_type() -> str:
+    """Return one of the words that MLflow's pages have pictures for."""
+    if any(name in os.environ for name in _SLURM.values()):
+        return "JOB"
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return "NOTEBOOK" if hasattr(shell, "kernel") else "LOCAL"
 
 
 def machine_tags() -> dict[str, str]:
@@ -77,11 +78,108 @@ def machine_tags() -> dict[str, str]:
         "dlframe.python": platform.python_version(),
         "dlframe.cores": str(_cores()),
     }
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        count = torch.cuda.device_count()
-        tags["dlframe.devices"] = ", ".join(torch.cuda.get_device_name(i) for i in range(count))
+    if devices := [device["name"] for device in _accelerators()]:
+        tags["dlframe.devices"] = ", ".join(devices)
     return tags
+
+
+def environment() -> dict[str, Any]:
+    """Return what of machine, libraries and process may change a result, as plain values.
+
+    ``threads`` and ``cpu_capability`` are here because sums of floating numbers are split among
+    threads and vector lanes: with others, the last bits differ.
+    """
+    facts: dict[str, Any] = {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "platform": platform.platform(),
+        "host": socket.gethostname(),
+        "cpu": _cpu_name(),
+        "cores": _cores(),
+        "memory": _memory(),
+        "driver": _driver(),
+        "slurm": _slurm(),
+        "hash_seed_fixed": not sys.flags.hash_randomization,
+    }
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return facts
+    backends = torch.backends
+    return facts | {
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": backends.cudnn.version(),
+        "devices": _accelerators(),
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "cpu_capability": backends.cpu.get_cpu_capability(),
+        "mkldnn": backends.mkldnn.is_available(),
+        "determinism": {
+            "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+            "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
+            "cudnn_deterministic": backends.cudnn.deterministic,
+            "cudnn_benchmark": backends.cudnn.benchmark,
+            "cublas_workspace_set": "CUBLAS_WORKSPACE_CONFIG" in os.environ,
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "flush_denormal": _flushes_denormals(torch),
+        },
+    }
+
+
+def _accelerators() -> list[dict[str, Any]]:
+    """Return name, memory in bytes and identity of each visible accelerator, where torch is in use."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return [
+        {"name": each.name, "memory": each.total_memory, "uuid": f"GPU-{each.uuid}"}
+        for each in found
+    ]
+
+
+def _flushes_denormals(torch: Any) -> bool:
+    """Whether the smallest numbers become zero; torch can set this and does not say it."""
+    return bool((torch.tensor([1e-310], dtype=torch.float64) * 1.0 == 0.0).item())
+
+
+def _slurm() -> dict[str, str]:
+    return {key: os.environ[name] for key, name in _SLURM.items() if name in os.environ}
+
+
+def _slurm_tags() -> dict[str, str]:
+    return {f"dlframe.slurm.{key}": value for key, value in _slurm().items()}
+
+
+def _cpu_name() -> str | None:
+    for line in _lines(Path("/proc/cpuinfo")):
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or None
+
+
+def _memory() -> int | None:
+    """Return the machine's memory in bytes."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+
+
+def _driver() -> str | None:
+    """Return the version of NVIDIA's kernel driver."""
+    for line in _lines(Path("/proc/driver/nvidia/version")):
+        if found := re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", line):
+            return found[1]
+    return None
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a file of the system's; none where the system has no such file."""
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def version_tags() -> dict[str, str]:
@@ -108,28 +206,6 @@ def requirements() -> list[str]:
     names = [*_CORE, *sorted(plugins - set(_CORE))]
     # The local part (2.13.0+cpu) says how a wheel was built; no index serves it under that version.
     return [f"{name}=={found.partition('+')[0]}" for name in names if (found := _version(name))]
-
-
-def without_credentials(text: str) -> str:
-    """Return ``text`` with user names, passwords and tokens taken out of its addresses."""
-    return _CREDENTIALS.sub("", text)
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_GIT_TIMEOUT,
-            check=False,
-            # Reading the state must not take the lock that a commit of the user's needs.
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
-        )
-    except (OSError, subprocess.TimeoutExpired):  # no git here, or a work tree on a slow disk
-        return None
-    return done.stdout if done.returncode == 0 else None
 
 
 def _cores() -> int:

@@ -4,6 +4,7 @@ import atexit
 import getpass
 import os
 import secrets
+import socket
 import sqlite3
 import sys
 import threading
@@ -37,6 +38,7 @@ _AT_ONCE = 1000
 _CHEAP = 0.001
 _SPARE_SECONDS, _SPARE_PART = 0.25, 0.01
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # the former runs in a sleep too
+_CHECKPOINTS = "checkpoints"
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
@@ -211,7 +213,29 @@ class Recorder:
         body = {"name": name, "digest": digest, "context": context, "source": source}
         self._add("dataset", {**body, "schema": schema, "profile": profile})
 
-    def model(self, folder: Path, files: Sequence[str] = REBUILD) -> None:
+    def checkpoint(
+        self, name: str, path: Path, *, step: int | None, metrics: Sequence[str] = ()
+    ) -> None:
+        """Record a checkpoint: its file as an artifact, and a logged model that refers to it.
+
+        Args:
+            name: the logged model's name.
+            path: the file, which must stay as it is until it was delivered.
+            step: the optimizer step of its weights; None where that is not known.
+            metrics: names of what was measured of them and recorded at that step.
+        """
+        self.artifact(path, _CHECKPOINTS)
+        body = {"name": name, "artifact": f"{_CHECKPOINTS}/{path.name}", "step": step}
+        self._add("checkpoint", {**body, "metrics": list(metrics)})
+
+    def model(
+        self,
+        folder: Path,
+        files: Sequence[str] = REBUILD,
+        *,
+        step: int | None = None,
+        metrics: Sequence[str] = (),
+    ) -> None:
         """Record the trained model, to be loaded with ``mlflow.pyfunc.load_model``.
 
         Args:
@@ -219,8 +243,25 @@ class Recorder:
                 ``.json``, a table in pandas' ``split`` form) and ``model/output_example.json``
                 (likewise) give the signature.
             files: patterns of the files that go along.
+            step: the optimizer step of its weights; None where that is not known.
+            metrics: names of what was measured of them and recorded at that step.
         """
-        self._add("model", {"path": self._relative(folder), "files": list(files)})
+        body = {"path": self._relative(folder), "files": list(files), "step": step}
+        self._add("model", {**body, "metrics": list(metrics)})
+
+    def experiment(self, tags: Mapping[str, Scalar]) -> None:
+        """Record tags of the experiment; those that it has already stay as they are."""
+        self._add("experiment", {"tags": dict(tags)})
+
+    def process(self, every: float, gpus: Sequence[str] = ()) -> None:
+        """Let the delivery process measure what this process takes of its machine.
+
+        Args:
+            every: seconds from one measurement to the next.
+            gpus: NVML's identities (UUIDs) of the GPUs in use.
+        """
+        place = {"pid": os.getpid(), "host": socket.gethostname()}
+        self._add("process", {**place, "every": every, "gpus": list(gpus)})
 
     def finish(self, status: Status, error: str | None = None) -> None:
         """Close the run with its true status and write all to the spool; later calls are errors.

@@ -12,7 +12,7 @@ import yaml
 
 from dlframe.errors import RunNotFoundError, StorageError, did_you_mean
 from dlframe.tracking.launch import resolve_uri
-from dlframe.tracking.provenance import without_credentials
+from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.spool import FILE, Spool
 
 if TYPE_CHECKING:

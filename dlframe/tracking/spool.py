@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
+from dlframe.tracking.redaction import without_credentials
+
 __all__ = [
     "FILE",
     "MARKER",
@@ -40,7 +42,10 @@ on it as proof of life, which the kernel drops however that process ends."""
 OFFLINE = "offline"
 """A file in each run folder of which nothing is delivered until ``dlframe sync`` removes it."""
 
-Kind = Literal["start", "params", "metrics", "tags", "artifact", "dataset", "model", "finish"]
+Kind = Literal[
+    "start", "process", "experiment", "params", "metrics", "tags", "artifact", "dataset", "checkpoint",
+    "model", "finish",
+]  # fmt: skip
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -50,6 +55,7 @@ CREATE TABLE IF NOT EXISTS records (
 """
 _INSERT = "INSERT INTO records (kind, time, body) VALUES (?, ?, ?)"
 _CURSOR = "delivered-{}.json"
+_TO = "to"
 _MUCH = 1_000_000
 """Characters of records from which on the write-ahead log is folded into the file."""
 _MANY_PAGES = 4_000
@@ -230,6 +236,16 @@ class Spool:
             ).fetchone()
         return row
 
+    def latest(self, kind: Kind, after: int = 0) -> Record | None:
+        """Return the last record of a kind among those that follow number ``after``."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT seq, kind, time, body FROM records WHERE seq > ? AND kind = ? "
+                "ORDER BY seq DESC LIMIT 1",
+                (after, kind),
+            ).fetchone()
+        return Record(row[0], row[1], row[2], json.loads(row[3])) if row else None
+
     def count(self, after: int) -> int:
         """Return how many records follow number ``after``."""
         with self._lock:
@@ -238,13 +254,24 @@ class Spool:
             ).fetchone()
         return int(number)
 
-    def cursor(self, sink: str) -> Cursor:
-        """Return how far ``sink`` has come; one whose file is torn starts again."""
+    def cursor(self, sink: str, uri: str | None = None) -> Cursor:
+        """Return how far ``sink`` has come; one whose file is torn starts again.
+
+        Args:
+            sink: its name.
+            uri: the store that counts; what was delivered to another one does not. None: any.
+        """
+        fresh = Cursor(0, {} if uri is None else {_TO: without_credentials(uri)})
         try:
             kept = json.loads((self._folder / _CURSOR.format(sink)).read_text())
-            return Cursor(kept["seq"], kept["state"])
+            found = Cursor(kept["seq"], kept["state"])
         except (FileNotFoundError, ValueError, KeyError):
-            return Cursor()
+            return fresh
+        return found if uri is None or found.state.get(_TO) == fresh.state[_TO] else fresh
+
+    def delivered(self, uri: str) -> int:
+        """Return the number of the last record that all sinks have delivered."""
+        return min(self.cursor(name, uri).seq for name in self.info().sinks)
 
     def advance(self, sink: str, cursor: Cursor) -> None:
         """Remember how far ``sink`` has come; for the delivery process, which is the only one.

@@ -2,79 +2,18 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
+import torch
 
 from dlframe.tracking.provenance import (
-    code_tags,
+    environment,
     machine_tags,
     package_list,
     provenance_tags,
     requirements,
     version_tags,
-    without_credentials,
 )
-
-
-def git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *arguments],
-        cwd=folder, capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
-
-
-@pytest.fixture
-def work_tree(tmp_path: Path) -> Path:
-    git(tmp_path, "init", "-q", "-b", "topic")
-    (tmp_path / "a.py").write_text("a = 1\n")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-q", "-m", "first")
-    git(tmp_path, "remote", "add", "origin", "https://me:gh_token@example.org/a/b.git")
-    return tmp_path
-
-
-def test_commit_branch_and_remote_without_its_token(work_tree: Path) -> None:
-    assert code_tags(work_tree) == {
-        "dlframe.git.dirty": "false",
-        "mlflow.source.git.commit": git(work_tree, "rev-parse", "HEAD"),
-        "mlflow.source.git.branch": "topic",
-        "mlflow.source.git.repoURL": "https://example.org/a/b.git",
-    }
-
-
-def test_changes_and_a_detached_head_are_seen(work_tree: Path) -> None:
-    git(work_tree, "checkout", "-q", "--detach")
-    (work_tree / "new.py").write_text("")
-    tags = code_tags(work_tree)
-    assert tags["dlframe.git.dirty"] == "true"
-    assert "mlflow.source.git.branch" not in tags
-    assert len(tags["mlflow.source.git.commit"]) == 40
-
-
-def test_no_commit_yet_and_no_work_tree(tmp_path: Path) -> None:
-    assert code_tags(tmp_path) == {}
-    git(tmp_path, "init", "-q", "-b", "main")
-    assert "mlflow.source.git.commit" not in code_tags(tmp_path)
-
-
-def test_an_absent_git_is_fine(work_tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(work_tree))
-    assert code_tags(work_tree) == {}
-
-
-@pytest.mark.parametrize(
-    ("text", "clean"),
-    [
-        ("https://user:pw@host/x", "https://host/x"),
-        ("https://token@host:5000", "https://host:5000"),
-        ("tracking.uri=http://a:b@h run@x", "tracking.uri=http://h run@x"),
-        ("git@github.com:a/b.git", "git@github.com:a/b.git"),
-        ("https://host/a@b", "https://host/a@b"),
-    ],
-)
-def test_credentials_leave_addresses(text: str, clean: str) -> None:
-    assert without_credentials(text) == clean
 
 
 def test_the_command_is_recorded_as_it_can_be_typed() -> None:
@@ -86,7 +25,37 @@ def test_the_command_is_recorded_as_it_can_be_typed() -> None:
 
 def test_no_environment_value_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "hush-hush-value")
-    assert "hush-hush-value" not in str(provenance_tags()) + package_list()
+    command = ["dlframe", "train", "data.path=hush-hush-value", "x.password=secret-two"]
+    found = str(provenance_tags(command)) + package_list() + str(environment())
+    assert "hush-hush-value" not in found
+    assert "secret-two" not in found
+    assert "data.path=" in found
+
+
+def test_only_the_numbers_of_a_slurm_job_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "node[1-2]")
+    monkeypatch.setenv("SLURM_SUBMIT_DIR", "/home/somebody/hidden-place")
+    expected = {"job_id": "4711", "array_task_id": "3", "nodes": "node[1-2]"}
+    assert environment()["slurm"] == expected
+    tags = provenance_tags()
+    assert tags["mlflow.source.type"] == "JOB"
+    assert tags["dlframe.slurm.job_id"] == "4711"
+    assert "hidden-place" not in str(tags) + str(environment())
+
+
+def test_the_environment_says_what_may_change_the_last_bits() -> None:
+    facts = environment()
+    assert facts["threads"] == torch.get_num_threads()
+    assert facts["interop_threads"] == torch.get_num_interop_threads()
+    assert facts["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
+    assert facts["torch"] == torch.__version__
+    assert facts["determinism"]["deterministic_algorithms"] is False
+    assert facts["determinism"]["flush_denormal"] is False
+    if torch.set_flush_denormal(True):
+        assert environment()["determinism"]["flush_denormal"] is True
+        torch.set_flush_denormal(False)
 
 
 def test_machine_and_versions() -> None:
