@@ -15,7 +15,7 @@ from dlframe.errors import ConfigError, did_you_mean
 
 __all__ = ["Comparison", "MetricComparison", "Pair", "compare"]
 
-MOST_COMPARED = 10
+MOST_COMPARED = 8
 """Number of groups up to which each is tested against each other."""
 
 
@@ -107,8 +107,8 @@ def compare(
         by: config keys to group by; None takes all that vary, but for the seed.
         metrics: names, each with ``:min`` or ``:max`` behind it where dlframe cannot know which is
             better; None takes the test metric that belongs to the metric that training watched.
-        baseline: label of the group to test the others against, or the part of it that only one
-            label has; None tests each group against each other.
+        baseline: the group to test the others against: its label, or those of its values, with or
+            without their keys, that no other group has; None tests each against each other.
 
     Raises:
         ConfigError: there is nothing to compare, or a key, metric or group of that name is not there.
@@ -120,10 +120,12 @@ def compare(
     finished = [run for run in trained if run.status == "FINISHED"]
     chosen = _goals(finished, metrics)
     against = None if baseline is None else _baseline(grouping.groups, baseline)
+    if chosen:
+        grouping = replace(
+            grouping, groups=_best_first(grouping.groups, *next(iter(chosen.items())))
+        )
     tested = against is not None or len(grouping.groups) <= MOST_COMPARED
     compared = [_metric(grouping, name, goal, against, tested) for name, goal in chosen.items()]
-    if compared:
-        grouping = replace(grouping, groups=_best_first(grouping.groups, compared[0]))
     notes = _notes(grouping, compared, tested=tested)
     return Comparison(grouping=grouping, metrics=compared, baseline=against, notes=notes)
 
@@ -144,27 +146,24 @@ def _goals(finished: Sequence[RunData], metrics: Sequence[str] | None) -> dict[s
 
 
 def _baseline(groups: Sequence[Group], name: str) -> str:
-    labels = [group.label for group in groups]
-    if name in labels:
-        return name
-    found = [label for label in labels if name in label]
+    words = [word.strip() for word in name.split(",")]
+    found = [group.label for group in groups if all(word in _words(group) for word in words)]
+    found = found or [group.label for group in groups if name in group.label]
     if len(found) != 1:
         several = f"{len(found)} groups answer to" if found else "no group answers to"
-        raise ConfigError(f"{several} --baseline {name!r}; the groups are {'; '.join(labels)}")
+        labels = "; ".join(group.label for group in groups)
+        raise ConfigError(f"{several} --baseline {name!r}; the groups are {labels}")
     return found[0]
+
+
+def _words(group: Group) -> set[str]:
+    return {*group.values.values(), *(f"{k}={v}" for k, v in group.values.items()), group.label}
 
 
 def _metric(
     grouping: Grouping, metric: str, goal: Goal | None, baseline: str | None, tested: bool
 ) -> MetricComparison:
-    values = {
-        group.label: {
-            run.id: run.metrics.get(metric, math.nan)
-            for run in group.runs
-            if run.status == "FINISHED"
-        }
-        for group in grouping.groups
-    }
+    values = {group.label: _values(group, metric) for group in grouping.groups}
     pairs = _pairs(grouping, metric, baseline) if tested else []
     corrected = holm([pair.contrast.p for pair in pairs])
     every = {run: v for of_group in values.values() for run, v in of_group.items()}
@@ -179,6 +178,12 @@ def _metric(
         best=ranked[0] if goal and ranked else None,
         worst=ranked[-1] if goal and ranked else None,
     )
+
+
+def _values(group: Group, metric: str) -> dict[str, float]:
+    return {
+        run.id: run.metrics.get(metric, math.nan) for run in group.runs if run.status == "FINISHED"
+    }
 
 
 def _pairs(grouping: Grouping, metric: str, baseline: str | None) -> list[Pair]:
@@ -199,15 +204,14 @@ def _pairs(grouping: Grouping, metric: str, baseline: str | None) -> list[Pair]:
     ]
 
 
-def _best_first(groups: Sequence[Group], compared: MetricComparison) -> list[Group]:
+def _best_first(groups: Sequence[Group], metric: str, goal: Goal | None) -> Sequence[Group]:
     """Sort by the mean where one of two is better; groups without any come last."""
-    if compared.goal is None:
-        return list(groups)
-    sign = 1.0 if compared.goal == "min" else -1.0
+    if goal is None:
+        return groups
 
     def rank(group: Group) -> float:
-        mean = compared.summaries[group.label].mean
-        return math.inf if mean is None else sign * mean
+        mean = summarize(list(_values(group, metric).values())).mean
+        return math.inf if mean is None else (mean if goal == "min" else -mean)
 
     return sorted(groups, key=rank)
 

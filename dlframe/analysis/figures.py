@@ -1,0 +1,199 @@
+"""Figures of a comparison, by matplotlib's object interface: no window, no global state."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy import stats
+
+from dlframe.analysis.comparison import Comparison, MetricComparison
+from dlframe.analysis.goals import watched
+from dlframe.analysis.groups import Group
+from dlframe.analysis.runs import Curve
+from dlframe.analysis.statistics import LEVEL
+from dlframe.analysis.tables import short_labels
+
+__all__ = ["PALETTE", "curves_figure", "differences_figure", "strips_figure"]
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's colours, which the colour-blind tell apart; their yellow is too pale for lines."""
+_LINES = ("-", "--", ":", "-.")
+_MOST_CURVES = 7
+_MOST_POINTS = 300
+_FAR_APART = 30
+_INK, _GRID = "#333333", "#e4e4e4"
+
+Values = NDArray[np.float64]
+
+
+def curves_figure(comparison: Comparison) -> Figure | None:
+    """Draw the groups' learning curves: the mean over runs, and its 95 % interval as a band.
+
+    The best groups, as many as the eye can tell apart. None where no run has a curve.
+    """
+    runs = [run for run in comparison.runs if run.status == "FINISHED"]
+    groups = _drawn(comparison)
+    found: dict[str, dict[str, list[Curve]]] = {}
+    for name in dict.fromkeys(("train/loss", "val/loss", watched(runs) or "val/loss")):
+        of_groups = {group.label: _curves(group, name) for group in groups}
+        if any(len(curve) > 1 for curves in of_groups.values() for curve in curves):
+            found[name] = of_groups
+    if not found:
+        return None
+    figure = Figure(figsize=(4.4 * len(found) + 0.4, 3.9), layout="constrained")
+    for axes, (name, of_groups) in zip(
+        figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True
+    ):
+        means = [_draw_band(axes, curves, i) for i, curves in enumerate(of_groups.values())]
+        _plain(axes, "both")
+        axes.set(xlabel="optimizer step", title=name)
+        if name.endswith("loss"):
+            _perhaps_logarithmic(axes, np.concatenate(means))
+    labels = [_legend(comparison, group, len(_curves(group, "train/loss"))) for group in groups]
+    handles = figure.axes[0].get_lines()[: len(groups)]
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(4, len(groups)), frameon=False
+    )
+    return figure
+
+
+def strips_figure(comparison: Comparison, metric: MetricComparison) -> Figure:
+    """Draw each run's value, and the mean of each group with its 95 % interval."""
+    groups = [group for group in comparison.grouping.groups if metric.summaries[group.label].n]
+    figure = Figure(figsize=(7.6, 1.3 + 0.42 * max(2, len(groups))), layout="constrained")
+    axes = figure.subplots()
+    for place, group in enumerate(groups):
+        colour = PALETTE[0]
+        values = [v for v in metric.values[group.label].values() if math.isfinite(v)]
+        summary = metric.summaries[group.label]
+        assert summary.mean is not None
+        # Spread by rank, so that equal values can be counted and the picture is always the same.
+        offsets = np.linspace(-0.14, 0.14, len(values)) if len(values) > 1 else [0.0]
+        axes.scatter(
+            sorted(values), place + 0.16 + np.asarray(offsets), s=20, color=PALETTE[1], alpha=0.65,
+            linewidths=0, label="one run",
+        )  # fmt: skip
+        if summary.low is not None and summary.high is not None:
+            axes.plot(
+                [summary.low, summary.high], [place - 0.2] * 2, color=colour, lw=2.2,
+                solid_capstyle="butt", label="95 % interval of the mean",
+            )  # fmt: skip
+        axes.plot([summary.mean], [place - 0.2], "D", color=colour, ms=6, label="mean")
+    axes.set_yticks(range(len(groups)), [short_labels(comparison)[g.label] for g in groups])
+    axes.set_ylim(len(groups) - 0.4, -0.6)
+    axes.set_xlabel(metric.metric)
+    axes.set_ylabel(", ".join(comparison.grouping.by))
+    _plain(axes, "x")
+    _one_legend(figure, axes)
+    return figure
+
+
+def differences_figure(comparison: Comparison, metric: MetricComparison) -> Figure | None:
+    """Draw the differences between groups with their 95 % intervals; None where there are no tests."""
+    pairs = [pair for pair in metric.pairs if pair.contrast.low is not None]
+    if not pairs:
+        return None
+    short = short_labels(comparison)
+    figure = Figure(figsize=(7.6, 1.3 + 0.3 * max(2, len(pairs))), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(0.0, color=_INK, lw=1)
+    for place, pair in enumerate(pairs):
+        sure = pair.corrected is not None and pair.corrected < 1 - LEVEL
+        colour = PALETTE[1] if sure else PALETTE[0]
+        label = "p (Holm) < 0.05" if sure else "p (Holm) ≥ 0.05"
+        found = pair.contrast
+        assert found.difference is not None
+        assert found.low is not None
+        assert found.high is not None
+        axes.plot([found.low, found.high], [place] * 2, color=colour, lw=2.2)
+        axes.plot(
+            [found.difference], [place], "D" if sure else "o", color=colour, ms=6, label=label
+        )
+    names = [f"{short[pair.first]}  minus  {short[pair.second]}" for pair in pairs]
+    axes.set_yticks(range(len(pairs)), names)
+    axes.set_ylim(len(pairs) - 0.4, -0.6)
+    axes.set_xlabel(f"difference of {metric.metric}, with its 95 % interval (uncorrected)")
+    _plain(axes, "x")
+    _one_legend(figure, axes)
+    return figure
+
+
+def _drawn(comparison: Comparison) -> list[Group]:
+    """The best groups, and the baseline with them."""
+    groups = list(comparison.grouping.groups)
+    first = groups[:_MOST_CURVES]
+    base = [g for g in groups[_MOST_CURVES:] if g.label == comparison.baseline]
+    return first[: _MOST_CURVES - len(base)] + base
+
+
+def _curves(group: Group, metric: str) -> list[Curve]:
+    curves = [run.curve(metric) for run in group.runs if run.status == "FINISHED"]
+    return [finite for curve in curves if (finite := [p for p in curve if math.isfinite(p[1])])]
+
+
+def _legend(comparison: Comparison, group: Group, runs: int) -> str:
+    return f"{short_labels(comparison)[group.label]} ({runs} run{'' if runs == 1 else 's'})"
+
+
+def _draw_band(axes: Axes, curves: Sequence[Curve], place: int) -> Values:
+    """Draw a group's mean and band; return the mean."""
+    colour, line = PALETTE[place % len(PALETTE)], _LINES[place % len(_LINES)]
+    steps, mean, low, high = _band(curves) if curves else [np.array([])] * 4
+    marker = "o" if len(steps) == 1 else None
+    axes.plot(steps, mean, line, color=colour, lw=1.8, marker=marker)
+    axes.fill_between(steps, low, high, color=colour, alpha=0.16, linewidth=0)
+    return mean
+
+
+def _band(curves: Sequence[Curve]) -> tuple[Values, Values, Values, Values]:
+    """Return steps, mean and 95 % interval, where at least half of the curves go on.
+
+    Between its own steps a curve is straight; beyond its last it ends, as a stopped training does.
+    """
+    steps = np.unique([step for curve in curves for step, _ in curve]).astype(np.float64)
+    if len(steps) > _MOST_POINTS:
+        steps = np.linspace(steps[0], steps[-1], _MOST_POINTS)
+    table = np.array([_at(curve, steps) for curve in curves])
+    count = np.isfinite(table).sum(0)
+    kept = count >= max(1, len(curves) / 2)
+    steps, table, count = steps[kept], table[:, kept], count[kept]
+    mean = np.nanmean(table, axis=0)
+    low, high = mean.copy(), mean.copy()
+    several = count > 1
+    if several.any():
+        error = np.nanstd(table[:, several], axis=0, ddof=1) / np.sqrt(count[several])
+        half = stats.t.ppf((1 + LEVEL) / 2, count[several] - 1) * error
+        low[several] -= half
+        high[several] += half
+    return steps, mean, low, high
+
+
+def _at(curve: Curve, steps: Values) -> Values:
+    own, values = np.array(curve, dtype=np.float64).T
+    found: Values = np.interp(steps, own, values, left=np.nan, right=np.nan)
+    return found
+
+
+def _perhaps_logarithmic(axes: Axes, means: Values) -> None:
+    """Use a logarithmic axis where values differ so much that a linear one would hide the small."""
+    least, most = float(means.min()), float(means.max())
+    if least > 0 and most / least > _FAR_APART:
+        axes.set_yscale("log")
+        axes.set_ylim(least / 3, most * 3)  # a band may reach below zero, which has no logarithm
+
+
+def _plain(axes: Axes, grid: str) -> None:
+    axes.grid(axis=grid, color=_GRID, lw=0.8)  # type: ignore[arg-type]
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _one_legend(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    once: Mapping[str, object] = dict(zip(labels, handles, strict=True))
+    figure.legend(
+        once.values(), once.keys(), loc="outside upper right", ncols=len(once), frameon=False
+    )  # type: ignore[call-overload]  # fmt: skip

@@ -1,0 +1,125 @@
+"""Parallel coordinates: each run a line across its settings and its metrics."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from dlframe.analysis.comparison import Comparison, MetricComparison
+from dlframe.analysis.groups import ABSENT, SEED
+from dlframe.analysis.runs import RunData
+from dlframe.analysis.tables import title
+
+__all__ = ["parallel_figure"]
+
+_MOST_SETTINGS = 6
+_MOST_NAMES = 12
+_FAR_APART = 30
+_COST = "cost/seconds"
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One upright axis: where each run crosses it, between 0 and 1, and what its ticks say."""
+
+    name: str
+    places: Sequence[float]
+    ticks: Sequence[tuple[float, str]]
+
+
+def parallel_figure(comparison: Comparison, metric: MetricComparison) -> Figure | None:
+    """Draw each finished run as a line across its settings, its cost and ``metric``.
+
+    None where fewer than two runs have the metric.
+    """
+    runs = [
+        run
+        for run in comparison.runs
+        if run.status == "FINISHED" and math.isfinite(run.metrics.get(metric.metric, math.nan))
+    ]
+    if len(runs) < 2:
+        return None
+    grouping = comparison.grouping
+    keys = [key for key in (*grouping.by, *grouping.within) if key != SEED][:_MOST_SETTINGS]
+    crossed = [_setting(key, runs) for key in keys]
+    for name in (_COST, metric.metric):
+        if all(math.isfinite(run.metrics.get(name, math.nan)) for run in runs):
+            crossed.append(_measured(name, [run.metrics[name] for run in runs]))
+    figure = Figure(figsize=(max(6.0, 1.7 * len(crossed) + 1.6), 4.2), layout="constrained")
+    axes = figure.subplots()
+    values = [run.metrics[metric.metric] for run in runs]
+    norm, colours = Normalize(min(values), max(values)), mpl.colormaps["viridis"]
+    places = range(len(crossed))
+    # The best on top, where it can be followed.
+    order = sorted(
+        range(len(runs)), key=lambda i: -values[i] if metric.goal == "min" else values[i]
+    )
+    for i in order:
+        heights = [axis.places[i] for axis in crossed]
+        axes.plot(places, heights, color=colours(norm(values[i])), lw=1.4, alpha=0.8)
+    _draw_axes(axes, crossed)
+    shade = mpl.cm.ScalarMappable(norm, colours)
+    figure.colorbar(shade, ax=axes, label=title(metric), fraction=0.05, pad=0.08)
+    return figure
+
+
+def _setting(key: str, runs: Sequence[RunData]) -> _Axis:
+    """Place numbers by size, by their logarithms where they are far apart, and words evenly."""
+    words = [run.params.get(key, ABSENT) for run in runs]
+    names = sorted(set(words))
+    try:
+        values = np.array([float(name) for name in names])
+        if values.min() > 0 and values.max() / values.min() >= _FAR_APART:
+            values = np.log10(values)
+        if not np.isfinite(values).all():
+            raise ValueError("not finite")
+    except ValueError:
+        values = np.arange(len(names), dtype=np.float64)
+    width = float(np.ptp(values)) or 1.0
+    # Room at both ends, because the lines of one value are spread around it to be told apart.
+    middle = dict(zip(names, 0.06 + 0.88 * (values - values.min()) / width, strict=True))
+    spread = 0.1 / max(1, len(names) - 1) if len(names) <= _MOST_NAMES else 0.0
+    seen: Counter[str] = Counter()
+    places = []
+    for word in words:
+        count = words.count(word)
+        places.append(middle[word] + spread * (seen[word] / max(1, count - 1) - 0.5) * (count > 1))
+        seen[word] += 1
+    shown = names if len(names) <= _MOST_NAMES else _some(sorted(names, key=middle.__getitem__))
+    return _Axis(key, places, [(middle[name], name) for name in shown])
+
+
+def _some(names: Sequence[str]) -> list[str]:
+    """A few names from the first to the last."""
+    return [names[round(place)] for place in np.linspace(0, len(names) - 1, 6)]
+
+
+def _measured(name: str, values: Sequence[float]) -> _Axis:
+    least, width = min(values), max(values) - min(values)
+    if not width:
+        return _Axis(name, [0.5] * len(values), [(0.5, f"{least:.3g}")])
+    marks = MaxNLocator(5).tick_values(least, max(values))
+    ticks = [((m - least) / width, f"{m:.3g}") for m in marks if least <= m <= max(values)]
+    return _Axis(name, [(value - least) / width for value in values], ticks)
+
+
+def _draw_axes(axes: Axes, crossed: Sequence[_Axis]) -> None:
+    for place, axis in enumerate(crossed):
+        axes.axvline(place, color="#333333", lw=1)
+        for height, text in axis.ticks:
+            axes.annotate(
+                text, (place, height), (4, 0), textcoords="offset points", va="center", fontsize=8,
+                bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8},
+            )  # fmt: skip
+    axes.set_xticks(range(len(crossed)), [axis.name for axis in crossed])
+    axes.set_yticks([])
+    axes.set_xlim(-0.15, len(crossed) - 0.6)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)

@@ -1,0 +1,152 @@
+"""``dlframe compare``: groups of runs against each other."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dlframe.cli.parser import command_parser
+from dlframe.errors import StorageError
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+    from dlframe.analysis.comparison import Comparison
+    from dlframe.analysis.runs import RunData
+    from dlframe.analysis.tables import Table
+
+__all__ = ["run", "show"]
+
+
+def run(argv: list[str]) -> int:
+    """Select runs, compare them, and print or write what was found."""
+    arguments = _parser().parse_intermixed_args(argv)
+    from dlframe.analysis.comparison import compare
+    from dlframe.analysis.export import to_csv, to_plain
+    from dlframe.analysis.select import select
+
+    root = Path(arguments.root)
+    selection = select(_known(arguments, root), arguments.runs, arguments.experiment)
+    by = None if arguments.by is None else _listed(arguments.by)
+    comparison = compare(
+        selection.runs, by=by, metrics=arguments.metric, baseline=arguments.baseline
+    )
+    recorded = None
+    if arguments.record:
+        from dlframe.analysis.multirun import record
+
+        recorded = record(comparison, selection.parent, root, arguments.uri)
+    if arguments.csv:
+        _write(arguments.csv, to_csv(comparison))
+    if arguments.html:
+        from dlframe.analysis.report import report
+
+        _write(arguments.html, report(comparison, words=argv))
+    if arguments.json:
+        print(json.dumps(to_plain(comparison) | {"recorded": recorded}))
+        return 0
+    show(comparison)
+    for path in (arguments.csv, arguments.html):
+        if path:
+            print(f"written to {path}")
+    if recorded is not None:
+        print(f"recorded in run {recorded['run']} of {recorded['tracking_uri']}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "compare",
+        "Compare recorded runs: group them by their config, average each group over its seeds, and "
+        "test whether the groups differ. A word is a run's id, a multirun's id (whole, or 4 "
+        "characters of its beginning or end), `last` for the latest multirun, or a filter such as "
+        "optimizer=adam, 'optimizer.lr>1e-3', 'metrics.test/accuracy>0.9', status=FINISHED. Without "
+        "words, all runs are compared.",
+        "last --html report.html",
+        "data=digits optimizer=adam,sgd --by optimizer --metric test/accuracy test/loss",
+        "--experiment digits --by activation --baseline relu --json",
+    )
+    parser.add_argument("runs", nargs="*", metavar="RUN|FILTER", help="which runs; see above")
+    parser.add_argument("--experiment", help="only runs of this experiment")
+    parser.add_argument(
+        "--by", metavar="KEYS", help="config keys to group by, such as optimizer,optimizer.lr; "
+        "otherwise all that vary, but for the seed",
+    )  # fmt: skip
+    parser.add_argument(
+        "--metric", nargs="+", metavar="M", help="metrics to compare, such as test/accuracy, or "
+        "name:min and name:max to say which values are better; otherwise the test metric that "
+        "belongs to the one that training watched",
+    )  # fmt: skip
+    parser.add_argument(
+        "--baseline", metavar="GROUP", help="test the others against this group only; its values "
+        "are enough, such as relu or relu,0.1",
+    )  # fmt: skip
+    parser.add_argument("--html", metavar="FILE", help="write a report with figures")
+    parser.add_argument("--csv", metavar="FILE", help="write the groups' summaries")
+    parser.add_argument("--json", action="store_true", help="print every number as JSON")
+    parser.add_argument(
+        "--record", action="store_true", help="store the result in MLflow: on the multirun that was "
+        "named, else on a new run; its id is printed",
+    )  # fmt: skip
+    parser.add_argument("--root", default="runs", help="folder of the runs (default: runs)")
+    parser.add_argument("--uri", help="read an MLflow store instead of the folder")
+    return parser
+
+
+def _known(arguments: argparse.Namespace, root: Path) -> "Sequence[RunData]":
+    if arguments.uri is not None:
+        from dlframe.analysis.remote import read_store
+        from dlframe.tracking.launch import resolve_uri
+
+        return read_store(resolve_uri(arguments.uri, root), arguments.experiment)
+    from dlframe.analysis.runs import read_root
+
+    if not root.is_dir():
+        raise StorageError(
+            f"no folder of runs is at {arguments.root!r}; say where it is with --root, or which MLflow "
+            "store to read with --uri"
+        )
+    return read_root(root)
+
+
+def _listed(words: str) -> list[str]:
+    return [word.strip() for word in words.split(",") if word.strip()]
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"{path!r} cannot be written ({error.strerror}); choose another place"
+        ) from error
+
+
+def show(comparison: "Comparison") -> None:
+    """Print the tables of a comparison."""
+    from rich.console import Console
+
+    from dlframe.analysis.tables import groups_table, runs_line, tests_table
+
+    console = Console()
+    for metric in comparison.metrics:
+        console.print(_rich(groups_table(comparison, metric)))
+        if line := runs_line(metric):
+            console.print(line, highlight=False, soft_wrap=True)
+        if metric.pairs:
+            console.print(_rich(tests_table(comparison, metric)))
+    for note in comparison.notes:
+        console.print(f"- {note}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _rich(table: "Table") -> "RichTable":
+    from rich.markup import escape
+    from rich.table import Table as RichTable
+
+    shown = RichTable(title=escape(table.title), title_justify="left")
+    for place, column in enumerate(table.columns):
+        shown.add_column(column, justify="left" if place < table.words else "right")
+    for row in table.rows:
+        shown.add_row(*map(escape, row))
+    return shown
