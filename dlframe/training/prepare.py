@@ -19,6 +19,7 @@ from dlframe.training.build import (
     build_regularizers,
     build_task,
 )
+from dlframe.training.checkpoint import BEST, read
 from dlframe.training.splits import Splits, load_splits
 
 __all__ = [
@@ -32,7 +33,7 @@ __all__ = [
     "save",
 ]
 
-CHECKPOINT = Path("checkpoints") / "best.ckpt"
+CHECKPOINT = Path("checkpoints") / BEST
 _CONFIG, _SPEC, _PREPROCESSING = "config.yaml", "spec.json", "preprocessing"
 
 
@@ -158,8 +159,12 @@ def rebuild(folder: Path) -> Rebuilt:
 
 
 def load_weights(path: Path, network: nn.Module) -> None:
-    """Load a checkpoint's weights into the network; nothing in the file is executed."""
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    """Load a checkpoint's weights into the network.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    state = read(path)["state_dict"]
     prefix = "network."
     network.load_state_dict(
         {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -11,8 +11,7 @@ import torch
 
 import dlframe
 from dlframe.config.validate import validate
-from dlframe.errors import CheckpointError
-from dlframe.training.checkpoint import LAST, check, newest, read
+from dlframe.training.checkpoint import LAST, read
 from dlframe.training.fit import Fit
 from dlframe.training.prepare import prepare
 
@@ -63,7 +62,9 @@ def _history(fit: Fit) -> list[dict[str, float]]:
 def _assert_same_end(one: Fit, other: Fit) -> None:
     assert _history(one) == _history(other)
     assert one.module.steps == other.module.steps
-    if other.trainer.fit_loop.epoch_loop.batch_progress.total.ready:  # else all had been done before
+    if (
+        other.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+    ):  # else all had been done before
         for key, value in one.module.network.state_dict().items():
             assert torch.equal(value, other.module.network.state_dict()[key]), key
     first, second = (read(fit.folder / "checkpoints" / "best.ckpt") for fit in (one, other))

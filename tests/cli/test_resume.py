@@ -1,0 +1,232 @@
+"""Runs that are killed, stopped or damaged, and gone on with."""
+
+import json
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cli_support import (
+    COMMAND,
+    dlframe,
+    end_delivery,
+    environment,
+    one_sentence,
+    recorded,
+    runs_in,
+    status_of,
+)
+
+from dlframe.training.checkpoint import BEST, LAST, PREVIOUS, read
+
+TRAIN = (
+    "train", "trainer.max_epochs=15", "data.batch_size=8", "regularizer=[dropout,mixup]",
+    "scheduler=cosine", "optimizer=nadam", "seed=3", "--json",
+)  # fmt: skip
+OFTEN = "trainer.checkpoint_every=0.02"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder whose ``runs`` the tests of this module record into."""
+    folder = tmp_path_factory.mktemp("place")
+    yield folder
+    end_delivery(folder / "runs")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place: Path) -> dict[str, Any]:
+    """What a run that nobody interrupts gives."""
+    done = dlframe(*TRAIN, cwd=place)
+    assert (done.stderr, done.returncode) == ("", 0)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def started(place: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *words], cwd=place, env=environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
+    end = time.monotonic() + 120
+    while not path.exists() and process.poll() is None:
+        assert time.monotonic() < end, f"{path} did not come"
+        time.sleep(0.01)
+
+
+def new_run(
+    place: Path, before: list[str], process: "subprocess.Popen[str]", name: str = LAST
+) -> Path:
+    """The folder of the run that ``process`` began, once its first checkpoint is there."""
+    end = time.monotonic() + 120
+    while len(runs_in(place / "runs")) == len(before):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    (uid,) = set(runs_in(place / "runs")) - set(before)
+    wait_for(place / "runs" / uid / "checkpoints" / name, process)
+    return place / "runs" / uid
+
+
+def killed(place: Path, *words: str) -> Path:
+    """Begin a run, kill it once it has two checkpoints to go on from, and return its folder."""
+    before = runs_in(place / "runs")
+    process = started(place, *TRAIN, OFTEN, *words)
+    folder = new_run(place, before, process)
+    wait_for(folder / "checkpoints" / PREVIOUS, process)
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    return folder
+
+
+def metrics(root: Path, uid: str) -> list[tuple[str, int, float]]:
+    """Names, steps and values that MLflow holds of a run, but those that tell the time."""
+    rows = recorded(
+        root,
+        "SELECT m.key, m.step, m.value FROM metrics m JOIN tags t ON t.run_uuid = m.run_uuid "
+        f"WHERE t.key = 'dlframe.run_uid' AND t.value = '{uid}' AND m.key NOT LIKE 'perf/%' "
+        "AND m.key NOT LIKE 'cost/%' AND m.key NOT LIKE 'system/%' ORDER BY 1, 2, 3",
+    )
+    return [(str(key), int(step), float(value)) for key, step, value in rows]
+
+
+def assert_same(undisturbed: dict[str, Any], result: dict[str, Any]) -> None:
+    """Weights and recorded metrics are equal to the last bit, and recorded once."""
+    roots = [Path(each["folder"]).parent for each in (result, undisturbed)]
+    assert status_of(roots[0], result["run"]) == "FINISHED"
+    assert metrics(roots[0], result["run"]) == metrics(roots[1], undisturbed["run"])
+    for name in (BEST, LAST):
+        mine, other = (
+            read(Path(each["folder"]) / "checkpoints" / name) for each in (result, undisturbed)
+        )
+        assert mine["state_dict"].keys() == other["state_dict"].keys()
+        for key, value in mine["state_dict"].items():
+            assert torch.equal(value, other["state_dict"][key]), (name, key)
+    tests = {k: v for k, v in undisturbed["metrics"].items() if k.startswith(("test/", "best/"))}
+    assert tests == {k: v for k, v in result["metrics"].items() if k in tests}
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_again_and_again_a_run_ends_as_if_undisturbed(
+    place: Path, undisturbed: dict[str, Any], kills: int
+) -> None:
+    draw = random.Random(kills)
+    before = runs_in(place / "runs")
+    process = started(place, *TRAIN, OFTEN)
+    folder = new_run(place, before, process)
+    done = 0
+    while done < kills:
+        # After the first checkpoint that this attempt writes: at a random moment of what it has left.
+        stamp = (folder / "checkpoints" / LAST).stat().st_mtime_ns
+        end = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < end:
+            if (folder / "checkpoints" / LAST).stat().st_mtime_ns != stamp:
+                break
+            time.sleep(0.005)
+        time.sleep(draw.uniform(0.0, 2.0 / kills))
+        process.kill()
+        out, err = process.communicate(timeout=60)
+        if process.returncode == 0:  # it had reached its end
+            break
+        assert process.returncode == -signal.SIGKILL, err
+        done += 1
+        process = started(place, "resume", folder.name, "--json")
+    out, err = process.communicate(timeout=280)
+    assert (process.returncode, err) == (0, "")
+    assert done >= min(kills, 2), "the run was too short to be killed"
+    result = json.loads(out)
+    assert result["run"] == folder.name
+    assert_same(undisturbed, result)
+    attempts = recorded(
+        place / "runs",
+        "SELECT value FROM tags WHERE key = 'dlframe.attempts' AND run_uuid = "
+        f"'{result['mlflow_run_id']}'",
+    )
+    assert attempts == [(str(done + 1),)]
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
+def test_a_stopped_run_goes_on_from_where_it_was_stopped(
+    place: Path, undisturbed: dict[str, Any], number: int
+) -> None:
+    """No checkpoint is due for an hour: the one that is there was written because of the signal."""
+    before = runs_in(place / "runs")
+    process = started(place, *TRAIN, "trainer.checkpoint_every=3600")
+    folder = new_run(place, before, process, BEST)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopping after this step" in err
+    assert read(folder / "checkpoints" / LAST)["dlframe"]["steps"] > 0
+    assert status_of(place / "runs", folder.name) == "KILLED"
+    done = dlframe("resume", "last", "--json", cwd=place)
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert_same(undisturbed, json.loads(done.stdout))
+
+
+def test_a_damaged_checkpoint_is_named_and_the_older_one_used(
+    place: Path, undisturbed: dict[str, Any]
+) -> None:
+    folder = killed(place)
+    last = folder / "checkpoints" / LAST
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes(bytes(content))
+    done = dlframe("resume", folder.name, "--json", cwd=place)
+    assert done.returncode == 0, done.stderr
+    said = one_sentence(done.stderr)
+    assert f"{LAST}' is damaged" in said
+    assert f"{PREVIOUS} is used instead" in said
+    assert_same(undisturbed, json.loads(done.stdout))
+
+
+def test_the_same_command_goes_on_with_resume_auto(
+    tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    try:
+        folder = killed(tmp_path, "resume=auto")
+        other = dlframe(*TRAIN, "resume=auto", "seed=4", "trainer.max_epochs=1", cwd=tmp_path)
+        assert other.returncode == 0, other.stderr
+        assert json.loads(other.stdout)["run"] != folder.name
+        done = dlframe(*TRAIN, OFTEN, "resume=auto", cwd=tmp_path)
+        assert (done.stderr, done.returncode) == ("", 0)
+        result = json.loads(done.stdout)
+        assert result["run"] == folder.name
+        assert_same(undisturbed, result)
+    finally:
+        end_delivery(tmp_path / "runs")
+
+
+def test_what_cannot_be_gone_on_with(place: Path, undisturbed: dict[str, Any]) -> None:
+    done = dlframe("resume", undisturbed["run"], cwd=place)
+    assert done.returncode == 1
+    assert "is finished, there is nothing to go on with" in one_sentence(done.stderr)
+    assert Path(undisturbed["folder"]).is_dir()
+    done = dlframe("resume", "no-such-run", cwd=place)
+    assert done.returncode == 1
+    assert one_sentence(done.stderr).startswith("no run answers to 'no-such-run'")
+
+
+def test_a_run_that_is_being_trained_is_left_alone(place: Path) -> None:
+    before = runs_in(place / "runs")
+    process = started(place, *TRAIN, OFTEN, "trainer.max_epochs=100000")
+    try:
+        folder = new_run(place, before, process)
+        done = dlframe("resume", folder.name, cwd=place)
+        assert done.returncode == 1
+        assert "is being recorded by another process" in one_sentence(done.stderr)
+        assert (folder / "checkpoints" / LAST).is_file()
+    finally:
+        process.kill()
+        process.communicate(timeout=60)
