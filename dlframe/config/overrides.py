@@ -20,7 +20,7 @@ from dlframe.config.source import AUTO, CONF
 from dlframe.errors import ConfigError, did_you_mean
 from dlframe.plugin import KINDS, Entry, registry
 
-__all__ = ["check_choices", "check_values", "parse", "refuse_lists", "sentence_of"]
+__all__ = ["check_choices", "check_values", "first_job", "parse", "refuse_lists", "sentence_of"]
 
 _LIST = re.compile(rf"({'|'.join(kind.name for kind in KINDS.values() if not kind.many)})=\s*\[")
 
@@ -81,6 +81,25 @@ def check_choices(
         elif _values(override):
             chosen.append(f"{override.key_or_group}={next(override.sweep_string_iterator())}")
     return chosen
+
+
+def first_job(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the overrides of a multirun's first job, and the keys that it sweeps over.
+
+    A sweep whose values are not known beforehand, such as an interval, is left out of the job.
+    """
+    job, swept = [], []
+    for text in overrides:
+        override = parse(text)
+        key = override.key_or_group
+        if not override.is_sweep_override():
+            if not key.startswith("hydra"):
+                job.append(text)
+            continue
+        swept.append(key)
+        if _values(override):
+            job.append(f"{key}={next(override.sweep_string_iterator())}")
+    return job, swept
 
 
 def refuse_lists(overrides: Sequence[str], config_dir: Path | None) -> None:
