@@ -15,7 +15,7 @@ from dlframe.config.source import AUTO
 from dlframe.errors import ConfigError, did_you_mean
 from dlframe.plugin import KINDS, Component, Entry, registry
 
-__all__ = ["chosen", "complete", "effective", "validate"]
+__all__ = ["chosen", "complete", "effective", "settings", "validate"]
 
 Config = dict[str, Any]
 _LEFT_OUT = {f"trainer.{name}" for name in INDIFFERENT}
@@ -57,6 +57,18 @@ def validate(config: DictConfig | Mapping[str, Any]) -> Config:
         _validate_kind(kind.name, result)
     _check_fit(result)
     return result
+
+
+def settings(config: DictConfig | Mapping[str, Any], group: str) -> Config:
+    """Return the options of ``trainer`` or ``tracking`` alone, checked and with all defaults.
+
+    Raises:
+        ConfigError: a value is unknown, of another type or out of bounds.
+    """
+    node = config.get(group) or {}
+    if isinstance(node, DictConfig):
+        node = OmegaConf.to_container(node, resolve=True)
+    return _checked(group, node, dataclass_options(SETTINGS[group]), group)
 
 
 def _validate_kind(kind: str, config: Config) -> None:
