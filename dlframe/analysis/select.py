@@ -9,13 +9,14 @@ from typing import NamedTuple
 from dlframe.analysis.runs import RunData
 from dlframe.errors import ConfigError, RunNotFoundError, did_you_mean
 
-__all__ = ["LAST", "Selection", "select"]
+__all__ = ["LAST", "Selection", "passing", "select"]
 
 LAST = "last"
 """The word for the latest multirun."""
 _SHORTEST = 4
 _RECENT = 5
-_FILTER = re.compile(r"(?P<key>[^=<>!]+?)\s*(?P<sign>!=|<=|>=|=|<|>)\s*(?P<value>.*)")
+_EXAMPLE = "a filter reads optimizer.lr>1e-3, metrics.test/accuracy>=0.9 or status=FINISHED"
+_FILTER = re.compile(r"(?P<key>[^=<>!]+?)\s*(?P<sign>!=|<=|>=|==?|<|>)\s*(?P<value>.*)")
 _SIGNS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
@@ -51,7 +52,7 @@ def select(
             f"there are {', '.join(experiments) or 'none'}"
         )
     pool = [run for run in known if experiment in (None, run.experiment)]
-    filters = [found for word in words if (found := _FILTER.fullmatch(word))]
+    filters = [word for word in words if _FILTER.fullmatch(word)]
     chosen = [_named(word, pool) for word in words if not _FILTER.fullmatch(word)]
     if not words and experiment is None and len(experiments) > 1:
         raise ConfigError(
@@ -62,8 +63,7 @@ def select(
     members = [
         run for run in pool if not run.group and (not ids or run.id in ids or run.parent in ids)
     ]
-    for found in filters:
-        members = _passing(members, found)
+    members = passing(members, filters)
     if not members:
         said = f" by {' '.join(words)!r}" if words else ""
         raise RunNotFoundError(f"no run is selected{said}; `dlframe runs` lists those there are")
@@ -101,15 +101,34 @@ def _answers(run: RunData, word: str) -> bool:
     )
 
 
-def _passing(runs: Sequence[RunData], found: "re.Match[str]") -> list[RunData]:
-    key, sign, value = found["key"], found["sign"], found["value"]
-    known = {name for run in runs for name in _facts(run)}
-    if runs and key not in known:
-        raise ConfigError(
-            f"no run has {key!r} to filter by; {did_you_mean(key, known)}a filter reads "
-            "optimizer.lr>1e-3, metrics.test/accuracy>=0.9 or status=FINISHED"
-        )
-    return [run for run in runs if _passes(_facts(run).get(key), sign, value)]
+def passing(runs: Sequence[RunData], filters: Sequence[str]) -> list[RunData]:
+    """Return the runs that all filters let pass.
+
+    Args:
+        runs: the runs.
+        filters: a key, one of ``= != < <= > >=`` and a value each. Keys are those of the config,
+            ``status``, ``experiment``, and metrics' names after ``metrics.``. A run without the key
+            passes ``!=`` only.
+
+    Raises:
+        ConfigError: a filter is not well formed, or no run has its key.
+    """
+    facts = [_facts(run) for run in runs]
+    left = list(zip(runs, facts, strict=True))
+    for word in filters:
+        found = _FILTER.fullmatch(word)
+        if found is None:
+            raise ConfigError(f"{word!r} is no filter; {_EXAMPLE}")
+        key, sign, value = found["key"], found["sign"], found["value"]
+        known = {name for each in facts for name in each}
+        if runs and key not in known:
+            raise ConfigError(
+                f"no run has {key!r} to filter by; {did_you_mean(key, known)}{_EXAMPLE}"
+            )
+        if sign in _SIGNS and math.isnan(_number(value)):
+            raise ConfigError(f"{sign} compares numbers, but {word!r} has {value!r}; {_EXAMPLE}")
+        left = [each for each in left if _passes(each[1].get(key), sign, value)]
+    return [run for run, _ in left]
 
 
 def _facts(run: RunData) -> dict[str, str]:
@@ -123,7 +142,7 @@ def _passes(fact: str | None, sign: str, value: str) -> bool:
     left, right = _number(fact), _number(value)
     if sign in _SIGNS:
         return _SIGNS[sign](left, right)
-    return (fact == value or left == right) == (sign == "=")
+    return (fact == value or left == right) == (sign != "!=")
 
 
 def _number(text: str) -> float:
