@@ -8,7 +8,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-__all__ = ["LOCK", "LOG", "default_uri", "ensure_delivery", "resolve_uri"]
+__all__ = ["LOCK", "LOG", "child_environment", "default_uri", "ensure_delivery", "resolve_uri"]
 
 LOCK = "delivery.lock"
 LOG = "delivery.log"
@@ -57,14 +57,15 @@ def ensure_delivery(root: Path) -> bool:
                 stdout=output,
                 stderr=output,
                 cwd=root,
-                env=_environment(),
+                env=child_environment(),
                 start_new_session=True,
             )
         )
     return True
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
+    """Return the environment of a process that uses MLflow for dlframe."""
     import dlframe
 
     env = {
@@ -80,7 +81,7 @@ def _environment() -> dict[str, str]:
         "MLFLOW_UV_AUTO_DETECT": "false",
         # Retrying is the delivery process's own work; a hanging server may hold one call this long.
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": env.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "20"),
         "CUDA_VISIBLE_DEVICES": "",
     }
     home = str(Path(dlframe.__file__).absolute().parent.parent)

@@ -1,0 +1,106 @@
+"""Which MLflow store the runs of a folder are in, and what it means when a store refuses."""
+
+import re
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from dlframe.errors import RunNotFoundError
+from dlframe.tracking.launch import resolve_uri
+from dlframe.tracking.redaction import redacted
+from dlframe.tracking.spool import FILE, Spool
+
+__all__ = ["Store", "file_of", "meaning", "store_of"]
+
+_LONGEST = 300
+_SCHEMA = re.compile(r"found version (\w+), but expected")
+_RAISED = re.compile(r"[\w.]*(?:Error|Exception|Interrupt): (.+)")
+_DRIVER_ERROR = re.compile(r"^\([\w.]+\)\s*")
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow store, and the latest run that was delivered there from here.
+
+    Args:
+        uri: MLflow's tracking URI.
+        run_id: the run's id in MLflow; None if there is none yet.
+        experiment_id: that of its experiment.
+    """
+
+    uri: str
+    run_id: str | None = None
+    experiment_id: str | None = None
+
+
+def store_of(root: Path, uri: str | None) -> Store:
+    """Return the store to look at: ``uri``, or else the one that the latest run was recorded for.
+
+    Args:
+        root: the tracking root.
+        uri: MLflow's tracking URI; None leaves it to the runs.
+
+    Raises:
+        RunNotFoundError: no run has been recorded in ``root``.
+    """
+    wanted = None if uri is None else resolve_uri(uri, root)
+    for path in sorted(root.glob(f"*/{FILE}"), reverse=True):
+        try:
+            with closing(Spool(path.parent)) as spool:
+                store, state = resolve_uri(spool.info().uri, root), spool.cursor("mlflow").state
+        except (sqlite3.Error, TypeError, KeyError):  # a broken spool; the next one may tell
+            continue
+        wanted = wanted or store
+        if store == wanted and "run_id" in state:
+            return Store(wanted, state["run_id"], state.get("experiment_id"))
+    if wanted is None:
+        raise RunNotFoundError(
+            f"there are no runs in {str(root)!r}; train one with `dlframe train`, or say where they "
+            "are with --root or --uri"
+        )
+    return Store(wanted)
+
+
+def file_of(uri: str) -> Path | None:
+    """Return the file of a SQLite store; None for other stores."""
+    scheme, separator, path = uri.partition(":///")
+    return Path(path.partition("?")[0]) if separator and scheme.startswith("sqlite") else None
+
+
+def meaning(text: str) -> str:
+    """Return what an error of MLflow's says, in one sentence without secrets, and the remedy if known.
+
+    Args:
+        text: the error, or all that a process wrote before it ended.
+    """
+    if found := _SCHEMA.search(text):
+        installed = f"the installed {version('mlflow')}"
+        if found[1] in _revisions():
+            return (
+                f"it was made by an older MLflow than {installed}; make a copy of it, then run "
+                "`mlflow db upgrade` on it"
+            )
+        return f"it was made by a newer MLflow than {installed}; run `pip install --upgrade mlflow`"
+    if "database is locked" in text:
+        return "it is locked; end the other program that uses it, or wait for that"
+    if "file is not a database" in text:
+        return "it is no SQLite database; give the address of one"
+    raised = [each for line in text.splitlines() if (each := _RAISED.match(line.strip()))]
+    words = raised[-1][1] if raised else " ".join(text.split()) or "it says nothing"
+    return redacted(_DRIVER_ERROR.sub("", words))[:_LONGEST]
+
+
+def _revisions() -> set[str]:
+    """Return the versions of a store that the installed MLflow knows; imports none of it."""
+    found = find_spec("mlflow")
+    assert found is not None, "mlflow is a dependency"
+    assert found.origin is not None, "mlflow is a regular package"
+    folder = Path(found.origin).parent / "store" / "db_migrations" / "versions"
+    return {
+        revision
+        for path in folder.glob("*.py")
+        for revision in re.findall(r"^revision\s*=\s*[\"'](\w+)", path.read_text(), re.MULTILINE)
+    }
