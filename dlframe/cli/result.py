@@ -11,10 +11,16 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 
-def report(done: "Run", *, as_json: bool) -> None:
-    """Print a run's outcome, as one line of JSON or as a table."""
+def report(done: "Run", *, as_json: bool, parent: str | None = None) -> None:
+    """Print a run's outcome, as one line of JSON or as a table.
+
+    Args:
+        done: the run.
+        as_json: whether to print JSON.
+        parent: id of the multirun that it is a part of.
+    """
     if as_json:
-        print(json.dumps(_summary(done)))
+        print(json.dumps(_summary(done) | {"parent": parent}))
     else:
         _show(done)
 

@@ -2,8 +2,10 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dlframe.cli.result import report
 from dlframe.errors import DlframeError, sentence
@@ -60,8 +62,10 @@ def run(argv: list[str]) -> int:
     before, sys.argv = sys.argv, ["dlframe train", *flags, *overrides]
     try:
         with searching(config_dir):
-            hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(job)()
-        job.report()
+            main = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(job)
+            with _together(job, flags, overrides, config_dir):
+                main()
+                job.report()
     except Exception as error:
         if job.training:
             raise
@@ -71,6 +75,51 @@ def run(argv: list[str]) -> int:
     return 0
 
 
+@contextmanager
+def _together(
+    job: "_Job", flags: list[str], overrides: list[str], config_dir: Path | None
+) -> Iterator[None]:
+    """Record the jobs of a multirun under one parent run, which compares them at the end."""
+    if not job.many or any(word.partition("=")[0] in _SHOWING for word in flags):
+        yield
+        return
+    from dlframe.config.compose import compose
+    from dlframe.config.overrides import first_job
+    from dlframe.config.validate import settings
+
+    first, swept = first_job(overrides)
+    config = compose(first, config_dir=config_dir)
+    tracking = settings(config, "tracking")
+    if not tracking["enabled"]:
+        yield
+        return
+    from dlframe.analysis.multirun import Multirun
+
+    multirun = Multirun(config, tracking, swept, job.argv)
+    job.parent = multirun.id
+    status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
+    said = None
+    try:
+        yield
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    except Exception as error:
+        said = sentence(error)
+        raise
+    finally:
+        comparison = multirun.finish(status, said)
+        if not job.as_json:
+            from dlframe.cli.compare import show
+
+            if comparison is not None:
+                show(comparison)
+            print(f"multirun    {multirun.id}")
+            print(f"folder      {multirun.folder}")
+
+
+_SHOWING = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc")
 _TAKING_VALUE = ("--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path",
                  "-cp", "--package", "-p", "--experimental-rerun")  # fmt: skip
 
@@ -100,6 +149,7 @@ class _Job:
     def __init__(self, argv: list[str], as_json: bool, many: bool) -> None:
         self.argv, self.as_json, self.many = argv, as_json, many
         self.training = False
+        self.parent: str | None = None
         self._process, self._jobs, self._errors = os.getpid(), 0, list[Exception]()
 
     def __call__(self, config: "DictConfig") -> None:
@@ -136,5 +186,5 @@ class _Job:
         self.training = True
         from dlframe.training.run import execute
 
-        done = execute(checked, overrides=overrides, command=self.argv)
-        report(done, as_json=self.as_json)
+        done = execute(checked, overrides=overrides, command=self.argv, parent=self.parent)
+        report(done, as_json=self.as_json, parent=self.parent)
