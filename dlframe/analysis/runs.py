@@ -51,25 +51,33 @@ class RunData:
     curve: Callable[[str], Curve] = field(repr=False, compare=False)
 
 
-def read_root(root: Path) -> list[RunData]:
-    """Read all runs recorded in a tracking root, oldest first.
+def read_root(root: Path, *, parent: str | None = None) -> list[RunData]:
+    """Read the runs recorded in a tracking root, oldest first.
+
+    Args:
+        root: the folder of the runs.
+        parent: id of the multirun whose runs to read; None reads all.
 
     Raises:
         StorageError: a spool cannot be read.
     """
-    return [read_local(path.parent) for path in sorted(root.glob(f"*/{FILE}"))]
+    found = (read_local(path.parent, parent=parent) for path in sorted(root.glob(f"*/{FILE}")))
+    return [run for run in found if run is not None]
 
 
-def read_local(folder: Path) -> RunData:
-    """Read the run in ``folder`` from its spool.
+def read_local(folder: Path, *, parent: str | None = None) -> RunData | None:
+    """Read the run in ``folder`` from its spool; None if it is not ``parent``'s, where that is given.
 
     Raises:
         StorageError: the spool cannot be read.
     """
     try:
         with closing(Spool(folder)) as spool:
+            info = spool.info()
+            if parent not in (None, info.parent):
+                return None
             run_id = spool.cursor("mlflow").state.get("run_id")
-            return _gathered(spool.info(), _records(spool), run_id)
+            return _gathered(info, _records(spool), run_id)
     except (sqlite3.Error, TypeError, ValueError) as error:
         raise StorageError(
             f"{str(folder / FILE)!r} is no readable spool ({error}); remove the folder"

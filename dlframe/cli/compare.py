@@ -36,13 +36,15 @@ def run(argv: list[str]) -> int:
     if arguments.record:
         from dlframe.analysis.multirun import record
 
-        recorded = record(comparison, selection.parent, root, arguments.uri)
+        recorded = record(
+            comparison, selection.parent, root, arguments.uri, words=["dlframe", "compare", *argv]
+        )
     if arguments.csv:
         _write(arguments.csv, to_csv(comparison))
     if arguments.html:
         from dlframe.analysis.report import report
 
-        _write(arguments.html, report(comparison, words=argv))
+        _write(arguments.html, report(comparison, words=["dlframe", "compare", *argv]))
     if arguments.json:
         print(json.dumps(to_plain(comparison) | {"recorded": recorded}))
         return 0

@@ -1,0 +1,221 @@
+"""The parent run of several: it groups them in MLflow and holds what their comparison says."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from dlframe.analysis.comparison import Comparison, compare
+from dlframe.analysis.export import to_csv, to_plain
+from dlframe.analysis.goals import MODE, PRIMARY, headline, watched
+from dlframe.analysis.remote import MULTIRUN_TAG
+from dlframe.analysis.report import report
+from dlframe.analysis.runs import RunData, read_root
+from dlframe.analysis.tables import groups_table, runs_line, tests_table
+from dlframe.tracking.provenance import provenance_tags
+from dlframe.tracking.recorder import Recorder
+from dlframe.tracking.redaction import without_credentials
+
+__all__ = ["FOLDER", "Multirun", "record"]
+
+FOLDER = "comparison"
+"""Where the comparison lies, in the run's folder and among its artifacts."""
+_NOTE = "mlflow.note.content"
+_LONGEST_NOTE = 7500
+_MOST_AGGREGATES = 40
+_WAIT = 60.0
+_LASTING = ("FINISHED", "FAILED", "KILLED")
+
+
+class Multirun:
+    """The parent run of a multirun, from before its first job until after its last.
+
+    Args:
+        config: the first job's config: its architecture and data give the name.
+        tracking: where the first job is recorded.
+        swept: the keys that differ between jobs.
+        command: the command line, for the record.
+
+    Attributes:
+        id: the run's own id, which its jobs name as their parent.
+        folder: its folder.
+
+    Raises:
+        StorageError: it cannot be recorded.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        tracking: Mapping[str, Any],
+        swept: Sequence[str],
+        command: Sequence[str],
+    ) -> None:
+        self._command, self._tracking = command, tracking
+        parts = "-".join(
+            str(config[kind]["component"]).rpartition("/")[2] for kind in ("architecture", "data")
+        )
+        self._name = f"{tracking['run_name'] or parts} by {', '.join(swept) or 'nothing'}"
+        self._recorder = Recorder(
+            Path(tracking["root"]),
+            uri=tracking["uri"],
+            experiment=tracking["experiment"],
+            run_name=self._name,
+            group=True,
+            offline=tracking["offline"],
+        )
+        self.id, self.folder = self._recorder.uid, self._recorder.folder
+        self._recorder.tags(
+            {
+                **provenance_tags(command),
+                MULTIRUN_TAG: ", ".join(swept),
+                **(tracking["tags"] or {}),
+            }
+        )
+        self._began = time.monotonic()
+
+    def finish(
+        self, status: Literal["FINISHED", "FAILED", "KILLED"], error: str | None = None
+    ) -> Comparison | None:
+        """Compare the jobs' runs, record what comes out, and close the run.
+
+        Args:
+            status: how the multirun ended.
+            error: what went wrong, in one sentence.
+
+        Returns:
+            The comparison; None if no job came as far as to be recorded.
+        """
+        try:
+            runs = read_root(self._recorder.root, parent=self.id)
+            comparison = compare(runs, metrics=_metrics(runs)) if runs else None
+            if comparison is not None:
+                _store(self._recorder, comparison, self._name, self._command)
+            self._recorder.metrics({"cost/seconds": time.monotonic() - self._began}, 0)
+        except BaseException as problem:
+            self._recorder.finish("FAILED", f"the comparison could not be made: {problem!r}")
+            raise
+        self._recorder.finish(status, error)
+        if status != "KILLED":  # who stopped it does not want to wait
+            self._recorder.wait(self._tracking["wait"])
+        return comparison
+
+
+def record(
+    comparison: Comparison,
+    parent: RunData | None,
+    root: Path,
+    uri: str | None,
+    words: Sequence[str],
+) -> dict[str, str | None]:
+    """Store a comparison on the multirun that it is of, else on a new run; say where.
+
+    Args:
+        comparison: what to store.
+        parent: the multirun.
+        root: folder of the runs.
+        uri: the MLflow store that the runs were read from; None for the folder's own.
+        words: the command line, for the record.
+
+    Raises:
+        StorageError: it cannot be recorded, or the multirun is still at work.
+    """
+    experiments = {run.experiment for run in comparison.runs}
+    heading = f"comparison by {', '.join(comparison.grouping.by) or 'seed'}"
+    recorder = Recorder(
+        root,
+        uri=uri,
+        experiment=parent.experiment if parent else min(experiments),
+        run_name=parent.name if parent else heading,
+        uid=parent.id if parent else None,
+        group=True,
+    )
+    if parent is None:
+        ids = " ".join(run.id for run in comparison.runs)
+        recorder.tags({**provenance_tags(words), MULTIRUN_TAG: "compared", "dlframe.compared": ids})
+    try:
+        _store(recorder, comparison, parent.name if parent else heading, words)
+    except BaseException as problem:
+        recorder.finish("FAILED", f"the comparison could not be made: {problem!r}")
+        raise
+    before = parent.status if parent else "FINISHED"
+    recorder.finish("KILLED" if before not in _LASTING else before)  # type: ignore[arg-type]
+    delivery = recorder.wait(_WAIT)
+    return {
+        "run": recorder.uid,
+        "folder": str(recorder.folder / FOLDER),
+        "tracking_uri": without_credentials(delivery.tracking_uri),
+        "mlflow_run_id": delivery.mlflow_run_id,
+    }
+
+
+def _metrics(runs: Sequence[RunData]) -> list[str]:
+    """The metric that says most, the test loss, and what chose the weights, as far as there are any."""
+    finished = [run for run in runs if run.status == "FINISHED"]
+    stem = (watched(finished) or "val/loss").replace("/", "_")
+    known = {name for run in finished for name in run.metrics}
+    wanted = [*headline(finished), "test/loss", f"best/{stem}"]
+    return [name for name in dict.fromkeys(wanted) if name in known]
+
+
+def _store(recorder: Recorder, comparison: Comparison, heading: str, words: Sequence[str]) -> None:
+    folder = recorder.folder / FOLDER
+    folder.mkdir(exist_ok=True)
+    files = {
+        "report.html": report(comparison, words=words, heading=heading),
+        "comparison.json": json.dumps(to_plain(comparison), indent=1),
+        "groups.csv": to_csv(comparison),
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        recorder.artifact(folder / name, FOLDER)
+    recorder.params(_common(comparison.runs))
+    recorder.metrics(_aggregates(comparison), 0)
+    tags: dict[str, str] = {_NOTE: _note(comparison)}
+    for tag in (PRIMARY, MODE):
+        values = {run.tags.get(tag) for run in comparison.runs}
+        if len(values) == 1 and (value := values.pop()) is not None:
+            tags[tag] = value
+    recorder.tags(tags)
+
+
+def _common(runs: Sequence[RunData]) -> dict[str, str]:
+    """The parameters that all runs share."""
+    first = runs[0].params
+    return {k: v for k, v in first.items() if all(run.params.get(k) == v for run in runs)}
+
+
+def _aggregates(comparison: Comparison) -> dict[str, float]:
+    """The groups' numbers as metrics; the best alone where MLflow would show too many."""
+    found: dict[str, float] = {}
+    states = [run.status for run in comparison.runs]
+    found |= {f"runs/{state.lower()}": float(states.count(state)) for state in set(states)}
+    groups = comparison.grouping.groups
+    most = max(1, _MOST_AGGREGATES // max(1, len(groups)))
+    for metric in comparison.metrics[:most]:
+        if metric.best is not None:
+            found[f"best_run/{metric.metric}"] = metric.best[1]
+        for group in groups[:_MOST_AGGREGATES]:
+            summary = metric.summaries[group.label]
+            values = {
+                "mean": summary.mean, "std": summary.std, "low": summary.low, "high": summary.high,
+                "n": float(summary.n),
+            }  # fmt: skip
+            key = f"{group.label.replace('=', ':').replace(',', '')}/{metric.metric}"
+            found |= {f"{key}/{name}": v for name, v in values.items() if v is not None}
+    return found
+
+
+def _note(comparison: Comparison) -> str:
+    """The tables as Markdown, which MLflow shows under the run's name; as many as it takes."""
+    text = f"Tables and figures: artifact `{FOLDER}/report.html`.\n"
+    for metric in comparison.metrics:
+        parts = [f"**{metric.metric}**", groups_table(comparison, metric).markdown()]
+        parts += [line] if (line := runs_line(metric)) else []
+        parts += [tests_table(comparison, metric).markdown()] if metric.pairs else []
+        for part in parts:
+            if len(text) + len(part) > _LONGEST_NOTE:
+                return f"{text}\nThe rest is in the artifact.\n"
+            text += f"\n{part}\n"
+    return text + "".join(f"\n- {note}" for note in comparison.notes)[:_LONGEST_NOTE]
