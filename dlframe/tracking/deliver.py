@@ -70,11 +70,7 @@ class DeliveryLoop:
                 return
             run = self._runs.get(folder)
             if run is None:
-                run = self._runs[folder] = OpenRun(folder, Spool(folder))
-                for name in run.spool.info().sinks:
-                    if name not in self._lanes:
-                        self._lanes[name] = Lane(name, self._make, self._root)
-                    self._lanes[name].add(run)
+                run = self._open(folder)
             self._watch(run)
         except (sqlite3.OperationalError, OSError) as error:
             _log.warning("%s: %s; trying again", folder.name, error)  # busy or a full disk
@@ -83,6 +79,20 @@ class DeliveryLoop:
             _log.exception("%s cannot be read and is left alone", folder / FILE)
             self._unreadable.add(folder)
             self._close(folder)
+
+    def _open(self, folder: Path) -> OpenRun:
+        spool = Spool(folder)
+        try:
+            sinks = spool.info().sinks
+        except BaseException:  # a spool that is just being made has no tables yet: it is tried again
+            spool.close()
+            raise
+        run = self._runs[folder] = OpenRun(folder, spool)
+        for name in sinks:
+            if name not in self._lanes:
+                self._lanes[name] = Lane(name, self._make, self._root)
+            self._lanes[name].add(run)
+        return run
 
     def _close(self, folder: Path) -> None:
         run = self._runs.pop(folder, None)
