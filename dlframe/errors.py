@@ -13,6 +13,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DlframeError",
+    "ReplayError",
     "RunNotFoundError",
     "StorageError",
     "TrainingDivergedError",
@@ -51,6 +52,10 @@ class CheckpointError(DlframeError):
 
 class TrainingDivergedError(DlframeError):
     """The training loss became NaN or infinite."""
+
+
+class ReplayError(DlframeError):
+    """Not everything is as it was when the run was trained."""
 
 
 class RunNotFoundError(DlframeError):

@@ -13,8 +13,12 @@ __all__ = ["COMMANDS", "entry_point", "main"]
 COMMANDS: dict[str, str] = {
     "train": "train, test and record a network composed from named parts (-m: several)",
     "resume": "go on with a run that was interrupted",
+    "replay": "train a recorded run again and compare the numbers",
     "test": "evaluate a recorded run's model on its test data",
     "predict": "predict rows of a file with a recorded run's model",
+    "sync": "deliver to MLflow what is left over after a crash, an outage or offline",
+    "runs": "list and filter recorded runs; show one; close those whose process is gone",
+    "ui": "open recorded runs in MLflow's pages",
     "compare": "compare recorded runs: means over seeds, intervals, tests, a report",
     "ls": "list components, of one kind or of all",
     "show": "show a component's options, or what a config group holds",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dlframe.training.run import Run
 
-__all__ = ["report"]
+__all__ = ["report", "summary"]
 
 
 def report(done: "Run", *, as_json: bool, parent: str | None = None) -> None:
@@ -20,12 +20,13 @@ def report(done: "Run", *, as_json: bool, parent: str | None = None) -> None:
         parent: id of the multirun that it is a part of.
     """
     if as_json:
-        print(json.dumps(_summary(done) | {"parent": parent}))
+        print(json.dumps(summary(done) | {"parent": parent}))
     else:
         _show(done)
 
 
-def _summary(done: "Run") -> dict[str, Any]:
+def summary(done: "Run") -> dict[str, Any]:
+    """Return a run's outcome as plain values."""
     return {
         "run": done.id,
         "status": done.status,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dlframe.tracking.spool import FILE, Record, Spool, claim
 
-__all__ = ["Earlier", "earlier", "unfinished"]
+__all__ = ["Earlier", "earlier", "recorded_metrics", "unfinished"]
 
 _AT_ONCE = 10_000
 
@@ -53,6 +53,18 @@ def earlier(folder: Path) -> Earlier:
                 for key in record.body["values"]:
                     found.steps[key] = max(step, found.steps.get(key, -1))
     return found
+
+
+def recorded_metrics(folder: Path) -> Iterator[tuple[str, int, float]]:
+    """Yield name, step and value of every metric that is recorded of the run, in order.
+
+    Raises:
+        sqlite3.Error: the spool cannot be read.
+    """
+    for record in _records(folder):
+        if record.kind == "metrics":
+            for key, value in record.body["values"].items():
+                yield key, int(record.body["step"]), float(value)
 
 
 def unfinished(root: Path) -> Iterator[Path]:

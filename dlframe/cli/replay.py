@@ -1,0 +1,66 @@
+"""``dlframe replay``: train a recorded run again and compare."""
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from dlframe.cli.parser import command_parser
+from dlframe.cli.recorded import add_run_arguments, folder_of
+from dlframe.cli.result import report, summary
+
+if TYPE_CHECKING:
+    from dlframe.training.replay import Replay
+
+__all__ = ["run"]
+
+_SHOWN = 12
+
+
+def run(argv: list[str]) -> int:
+    """Train again from the record; exit with 1 where --strict was asked for and the numbers part."""
+    parser = command_parser(
+        "replay",
+        "Train a recorded run again: same config, seed, number of threads and data. Says what is not "
+        "as it was (packages, plugins, machine, code) and compares every recorded metric; on a CPU, "
+        "where nothing differs, they are equal to the last bit. The new run names the old one.",
+        "last",
+        "20261121-093412-k3x9 --strict",
+    )
+    add_run_arguments(parser)
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse where anything differs; fail where numbers part",
+    )
+    arguments = parser.parse_args(argv)
+    folder = folder_of(arguments)
+    from dlframe.training.replay import differences, replay
+
+    found = list(differences(folder))
+    if not arguments.strict:
+        for sentence in found[:_SHOWN]:
+            print(f"dlframe: {sentence}", file=sys.stderr)
+        if len(found) > _SHOWN:
+            more = len(found) - _SHOWN
+            print(f"dlframe: {more} more differences (--json lists all)", file=sys.stderr)
+    done = replay(folder, strict=arguments.strict, command=["dlframe", "replay", *argv])
+    if arguments.json:
+        facts = asdict(done) | {"run": done.run.id}
+        print(json.dumps(summary(done.run) | {"replay": facts}))
+    else:
+        report(done.run, as_json=False)
+        print(f"replay      {_outcome(done)}")
+    return 1 if arguments.strict and done.parting else 0
+
+
+def _outcome(done: "Replay") -> str:
+    if done.parting is None:
+        return (
+            f"all {done.compared} recorded values of run {done.of} came out equal to the last bit"
+        )
+    at = done.parting
+    return (
+        f"parts from run {done.of} at step {at.step}: {at.metric} is {at.now}, was {at.before} "
+        f"({done.equal} of {done.compared} recorded values are equal)"
+    )

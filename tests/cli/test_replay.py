@@ -1,0 +1,107 @@
+"""Recorded runs trained again: equal to the last bit, or told where not and why."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_support import dlframe, end_delivery, one_sentence, recorded, status_of
+from sklearn.datasets import load_breast_cancer
+
+TRAIN = (
+    "train", "data=csv", "data.path=tumours.csv", "data.target=target", "trainer.max_epochs=3",
+    "architecture.hidden=[64]", "activation=tanh", "regularizer=[dropout]", "seed=5", "--json",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a table, whose ``runs`` the tests record into."""
+    folder = tmp_path_factory.mktemp("replay")
+    data = load_breast_cancer(as_frame=True)
+    data.frame.to_csv(folder / "tumours.csv", index=False)
+    yield folder
+    end_delivery(folder / "runs")
+
+
+@pytest.fixture(scope="module")
+def first(place: Path) -> dict[str, Any]:
+    """A run on two threads, whatever the tests' own number is."""
+    done = dlframe(*TRAIN, cwd=place, OMP_NUM_THREADS="2")
+    assert (done.stderr, done.returncode) == ("", 0)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_a_replay_gives_the_same_numbers_and_names_the_first_run(
+    place: Path, first: dict[str, Any]
+) -> None:
+    done = dlframe("replay", first["run"], "--strict", "--json", cwd=place)
+    assert (done.stderr, done.returncode) == ("", 0)
+    result = json.loads(done.stdout)
+    found = result["replay"]
+    assert found["differences"] == []
+    assert found["parting"] is None
+    assert found["equal"] == found["compared"] > 30
+    assert result["run"] != first["run"]
+    same = {k: v for k, v in first["metrics"].items() if not k.startswith("perf/")}
+    assert {k: v for k, v in result["metrics"].items() if k in same} == same
+    assert status_of(place / "runs", result["run"]) == "FINISHED"
+    assert recorded(
+        place / "runs",
+        "SELECT value FROM tags WHERE key = 'dlframe.replay_of' AND run_uuid = "
+        f"'{result['mlflow_run_id']}'",
+    ) == [(first["run"],)]
+
+
+def test_on_another_machine_it_says_where_the_numbers_part(
+    place: Path, first: dict[str, Any]
+) -> None:
+    """Without the processor's vector instructions, sums are made in another order."""
+    plain = {"ATEN_CPU_CAPABILITY": "default"}
+    done = dlframe("replay", first["run"], cwd=place, **plain)
+    assert done.returncode == 0
+    assert "cpu capability was " in one_sentence(done.stderr)
+    assert f"parts from run {first['run']} at step " in done.stdout
+    assert " recorded values are equal)" in done.stdout
+    refused = dlframe("replay", first["run"], "--strict", cwd=place, **plain)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "not all is as it was" in one_sentence(refused.stderr)
+
+
+def test_other_packages_are_listed(place: Path, first: dict[str, Any]) -> None:
+    """The record is changed instead of the installation: it then tells of another one."""
+    path = Path(first["folder"]) / "packages.txt"
+    kept = path.read_text()
+    lines = [line for line in kept.splitlines() if not line.startswith(("torch==", "pluggy=="))]
+    path.write_text("\n".join([*lines, "torch==2.9.0", "gone-package==1.0"]) + "\n")
+    try:
+        done = dlframe("replay", first["run"], "--strict", cwd=place)
+    finally:
+        path.write_text(kept)
+    assert done.returncode == 1
+    said = one_sentence(done.stderr)
+    assert "package torch was 2.9.0, is " in said
+    assert "package gone-package 1.0 is not installed any more" in said
+    assert "was not installed" in said
+
+
+def test_changed_data_is_refused(place: Path, first: dict[str, Any]) -> None:
+    table = place / "tumours.csv"
+    kept = table.read_text()
+    table.write_text(kept.replace("17.99,", "17.98,", 1))
+    try:
+        done = dlframe("replay", first["run"], cwd=place)
+    finally:
+        table.write_text(kept)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the data has changed since the run" in one_sentence(done.stderr)
+
+
+def test_a_run_without_record_cannot_be_compared(place: Path) -> None:
+    done = dlframe(*TRAIN, "tracking.enabled=false", "tracking.root=bare", cwd=place)
+    assert done.returncode == 0, done.stderr
+    again = dlframe("replay", json.loads(done.stdout)["run"], "--root", "bare", cwd=place)
+    assert again.returncode == 1
+    assert "holds no recorded metrics to compare with" in one_sentence(again.stderr)
