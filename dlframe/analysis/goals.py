@@ -6,7 +6,7 @@ from typing import Literal
 
 from dlframe.analysis.runs import RunData
 
-__all__ = ["Goal", "goal_of", "headline", "watched"]
+__all__ = ["PRIMARY", "Goal", "goal_of", "headline", "headlines", "watched"]
 
 Goal = Literal["min", "max"]
 PRIMARY = "dlframe.primary_metric"
@@ -27,10 +27,15 @@ def watched(runs: Sequence[RunData]) -> str | None:
 
 def headline(runs: Sequence[RunData]) -> list[str]:
     """Return the metric that says most: the watched one, in the test where there was one."""
-    stem = (watched(runs) or "val/loss").rpartition("/")[2]
-    names = [f"test/{stem}", f"best/val_{stem}", f"val/{stem}", "test/loss", "best/val_loss"]
+    names = headlines(watched(runs))
     known = {name for run in runs for name in run.metrics}
     return [name for name in names if name in known][:1]
+
+
+def headlines(watched: str | None) -> list[str]:
+    """Return the metrics that say most of a training which watched that one, the best first."""
+    stem = (watched or "val/loss").rpartition("/")[2]
+    return [f"test/{stem}", f"best/val_{stem}", f"val/{stem}", "test/loss", "best/val_loss"]
 
 
 def goal_of(word: str, runs: Sequence[RunData]) -> tuple[str, Goal | None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dlframe.analysis.runs import Curve, RunData
 from dlframe.errors import ConfigError, StorageError, did_you_mean
 from dlframe.tracking.redaction import without_credentials
+from dlframe.tracking.stores import meaning
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
@@ -61,9 +62,8 @@ def _answering(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, requests.RequestException) as error:
-        reason = without_credentials(" ".join(str(error).split())[:300])
         raise StorageError(
-            f"{without_credentials(uri)} cannot be searched for runs: {reason}"
+            f"{without_credentials(uri)} cannot be searched for runs: {meaning(str(error))}"
         ) from error
 
 

@@ -1,7 +1,7 @@
 """Recorded runs as analysis sees them: parameters, last values, curves; read from their spools."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ from dlframe.errors import StorageError
 from dlframe.tracking import names
 from dlframe.tracking.spool import FILE, Record, RunInfo, Spool
 
-__all__ = ["Curve", "RunData", "read_local", "read_root"]
+__all__ = ["Curve", "RunData", "gathered", "read_local", "read_root"]
 
 Curve = list[tuple[int, float]]
 """Values of a metric with their optimizer steps, in the order of the steps."""
@@ -77,7 +77,7 @@ def read_local(folder: Path, *, parent: str | None = None) -> RunData | None:
             if parent not in (None, info.parent):
                 return None
             run_id = spool.cursor("mlflow").state.get("run_id")
-            return _gathered(info, _records(spool), run_id)
+            return gathered(info, _records(spool), run_id)
     except (sqlite3.Error, TypeError, ValueError) as error:
         raise StorageError(
             f"{str(folder / FILE)!r} is no readable spool ({error}); remove the folder"
@@ -91,7 +91,8 @@ def _records(spool: Spool) -> Iterator[Record]:
         after = records[-1].seq
 
 
-def _gathered(info: RunInfo, records: Iterator[Record], run_id: str | None) -> RunData:
+def gathered(info: RunInfo, records: Iterable[Record], run_id: str | None) -> RunData:
+    """Return what the records say of the run that they are of."""
     params: dict[str, str] = {}
     tags: dict[str, str] = {}
     metrics: dict[str, float] = {}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dlframe.analysis.runs import RunData
 from dlframe.errors import ConfigError, RunNotFoundError, did_you_mean
 
-__all__ = ["LAST", "Selection", "passing", "select"]
+__all__ = ["LAST", "Selection", "named", "passing", "select"]
 
 LAST = "last"
 """The word for the latest multirun."""
@@ -53,7 +53,7 @@ def select(
         )
     pool = [run for run in known if experiment in (None, run.experiment)]
     filters = [word for word in words if _FILTER.fullmatch(word)]
-    chosen = [_named(word, pool) for word in words if not _FILTER.fullmatch(word)]
+    chosen = [named(word, pool) for word in words if not _FILTER.fullmatch(word)]
     if not words and experiment is None and len(experiments) > 1:
         raise ConfigError(
             f"there are runs of {len(experiments)} experiments; choose one with --experiment: "
@@ -71,7 +71,16 @@ def select(
     return Selection(members, parent)
 
 
-def _named(word: str, pool: Sequence[RunData]) -> RunData:
+def named(word: str, pool: Sequence[RunData]) -> RunData:
+    """Return the run that a word names.
+
+    Args:
+        word: its id or MLflow id, whole or in part, or ``last`` for the latest multirun.
+        pool: the runs to choose from.
+
+    Raises:
+        RunNotFoundError: no run, or more than one, answers to the word.
+    """
     if word == LAST:
         groups = [run for run in pool if run.group]
         if not groups:

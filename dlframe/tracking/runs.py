@@ -14,12 +14,13 @@ from dlframe.errors import RunNotFoundError, StorageError, did_you_mean
 from dlframe.tracking.launch import resolve_uri
 from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.spool import FILE, Spool
+from dlframe.tracking.stores import meaning
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-__all__ = ["LAST", "RecordedRun", "find_run"]
+__all__ = ["LAST", "RecordedRun", "find_folder", "find_run"]
 
 LAST = "last"
 """The word for the latest run."""
@@ -28,6 +29,7 @@ _RECENT = 5
 _PAGE = 1000
 _UID_TAG = "dlframe.run_uid"
 _DOWNLOADS = "downloads"
+_ELSEWHERE = "dlframe.artifact"
 _UID = re.compile(r"[\w-]+")
 
 
@@ -64,21 +66,46 @@ def find_run(name: str, root: Path, uri: str | None) -> RecordedRun:
         StorageError: the store does not answer.
     """
     root = root.absolute()
-    folders = {
+    folders = _folders(root)
+    if name == LAST:
+        return _local(_latest(folders, root), root)
+    if (folder := _named(name, folders)) is not None:
+        return _local(folder, root)
+    if len(name) >= _SHORTEST and (uri is not None or (root / "mlflow.db").exists()):
+        return _remote(name, root, resolve_uri(uri, root), folders)
+    return _none(name, root, folders)
+
+
+def find_folder(name: str, root: Path) -> Path:
+    """Return the folder of the run that ``name`` selects, whatever is in it.
+
+    Args:
+        name: as for ``find_run``, but that ``last`` is simply the latest run.
+        root: the tracking root.
+
+    Raises:
+        RunNotFoundError: no run, or more than one, answers to the name.
+    """
+    root = root.absolute()
+    folders = _folders(root)
+    if name == LAST and folders:
+        return folders[max(folders)]
+    return _named(name, folders) or _none(name, root, folders)
+
+
+def _folders(root: Path) -> dict[str, Path]:
+    return {
         path.parent.name: path.parent
         for pattern in (f"*/{FILE}", "*/config.yaml")
         for path in root.glob(pattern)
     }
-    if name == LAST:
-        return _local(_latest(folders, root), root)
+
+
+def _named(name: str, folders: dict[str, Path]) -> Path | None:
     found = _matching(name, folders) or _by_mlflow_id(name, folders)
     if len(found) > 1:
         _several(name, found)
-    if found:
-        return _local(folders[found[0]], root)
-    if len(name) >= _SHORTEST and (uri is not None or (root / "mlflow.db").exists()):
-        return _remote(name, root, resolve_uri(uri, root), folders)
-    return _none(name, root, folders)
+    return folders[found[0]] if found else None
 
 
 def _latest(folders: dict[str, Path], root: Path) -> Path:
@@ -172,9 +199,8 @@ def _remote(name: str, root: Path, uri: str, folders: dict[str, Path]) -> Record
         if not folder.is_dir():
             _download(client, found[0], folder)
     except (MlflowException, requests.RequestException) as error:
-        reason = without_credentials(" ".join(str(error).split())[:300])
         raise StorageError(
-            f"{without_credentials(uri)} cannot be searched for run {name!r}: {reason}"
+            f"{without_credentials(uri)} cannot be searched for run {name!r}: {meaning(str(error))}"
         ) from error
     return RecordedRun(
         id=uid,
@@ -208,9 +234,11 @@ def _download(client: "MlflowClient", run: "Run", folder: Path) -> None:
 
     from mlflow.artifacts import download_artifacts
 
-    logged = client.search_logged_models(
+    found = client.search_logged_models(
         [run.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'"
     )
+    # Those that name a checkpoint elsewhere hold no files themselves.
+    logged = [model for model in found if _ELSEWHERE not in model.tags]
     if not logged:
         raise RunNotFoundError(
             f"run {run.data.tags[_UID_TAG]!r} has no model in MLflow to build it again from; give "

@@ -31,6 +31,7 @@ __all__ = [
     "Spool",
     "claim",
     "entry",
+    "is_claimed",
     "take",
 ]
 
@@ -246,6 +247,30 @@ class Spool:
             ).fetchone()
         return Record(row[0], row[1], row[2], json.loads(row[3])) if row else None
 
+    def of_kinds(self, *kinds: Kind) -> list[Record]:
+        """Return all records of some kinds, in order; that of metrics is better read in parts."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT seq, kind, time, body FROM records "
+                f"WHERE kind IN ({', '.join('?' * len(kinds))}) ORDER BY seq",
+                kinds,
+            ).fetchall()
+        return [Record(seq, kind, time, json.loads(body)) for seq, kind, time, body in rows]
+
+    def latest_value(self, metric: str) -> float | None:
+        """Return a metric's last value, without reading those of the others."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT body FROM records WHERE kind = 'metrics' AND instr(body, ?) "
+                "ORDER BY seq DESC",
+                (f"{_encode(metric)}:",),
+            )
+            for (body,) in rows:
+                values: dict[str, float] = json.loads(body)["values"]
+                if metric in values:  # else its name is the end of another one's
+                    return values[metric]
+        return None
+
     def count(self, after: int) -> int:
         """Return how many records follow number ``after``."""
         with self._lock:
@@ -321,6 +346,21 @@ def take(folder: Path) -> int | None:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def is_claimed(folder: Path) -> bool:
+    """Whether a process holds the run, such as the one that trains it; leaves all as it is."""
+    try:
+        descriptor = os.open(folder / MARKER, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _connect(uri: str, patience: float) -> sqlite3.Connection:

@@ -50,7 +50,8 @@ def store_of(root: Path, uri: str | None) -> Store:
     for path in sorted(root.glob(f"*/{FILE}"), reverse=True):
         try:
             with closing(Spool(path.parent)) as spool:
-                store, state = resolve_uri(spool.info().uri, root), spool.cursor("mlflow").state
+                store = resolve_uri(spool.info().uri, root)
+                state = spool.cursor("mlflow", store).state
         except (sqlite3.Error, TypeError, KeyError):  # a broken spool; the next one may tell
             continue
         wanted = wanted or store
