@@ -17,8 +17,9 @@ from pathlib import Path
 
 from dlframe.tracking.lane import Lane, OpenRun
 from dlframe.tracking.launch import LOCK, resolve_uri
+from dlframe.tracking.reap import close_if_dead
 from dlframe.tracking.sinks import Sink, make_sink
-from dlframe.tracking.spool import FILE, MARKER, OFFLINE, Spool, claim, entry
+from dlframe.tracking.spool import FILE, MARKER, OFFLINE, Spool, claim
 from dlframe.tracking.system_metrics import Monitor
 
 __all__ = ["DeliveryLoop", "main"]
@@ -84,7 +85,7 @@ class DeliveryLoop:
         spool = Spool(folder)
         try:
             sinks = spool.info().sinks
-        except BaseException:  # a spool that is just being made has no tables yet: it is tried again
+        except BaseException:  # a spool that is just being made has no tables yet: it comes again
             spool.close()
             raise
         run = self._runs[folder] = OpenRun(folder, spool)
@@ -110,7 +111,8 @@ class DeliveryLoop:
         if last[1] != "finish":
             if time.monotonic() - run.checked_at >= _LIVE_INTERVAL:
                 run.checked_at = time.monotonic()
-                _close_if_dead(run)
+                if close_if_dead(run.folder, run.spool):
+                    _log.warning("%s: its process ended without a word", run.folder.name)
                 _measure(run, last[0])
             return
         if run.spool.delivered(resolve_uri(run.spool.info().uri, self._root)) < last[0]:
@@ -130,19 +132,6 @@ def _measure(run: OpenRun, last: int) -> None:
     if run.monitor is not None:
         metrics = run.spool.latest("metrics")
         run.monitor.sample(run.folder, metrics.body["step"] if metrics else 0)
-
-
-def _close_if_dead(run: OpenRun) -> None:
-    """Write the status that the training process could not write any more."""
-    with claim(run.folder) as claimed:
-        if claimed is None:
-            return
-        last = run.spool.last()
-        if last is not None and last[1] != "finish":
-            sign_of_life = os.fstat(claimed).st_mtime_ns // 1_000_000
-            body = {"status": "KILLED", "error": "the training process ended without a word"}
-            run.spool.append([entry("finish", max(last[2], sign_of_life), body)])
-            _log.warning("%s: %s", run.folder.name, body["error"])
 
 
 def _discard(folder: Path) -> None:

@@ -22,7 +22,7 @@ from dlframe.tracking.launch import ensure_delivery, resolve_uri
 from dlframe.tracking.progress import Delivery, progress
 from dlframe.tracking.spool import OFFLINE, Entry, Kind, RunInfo, Spool, entry, take
 
-__all__ = ["REBUILD", "Delivery", "Recorder", "new_uid"]
+__all__ = ["REBUILD", "Delivery", "Recorder", "new_uid", "user_name"]
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 Scalar = str | int | float | bool | None
@@ -121,7 +121,7 @@ class Recorder:
             experiment=experiment,
             run_name=run_name,
             uri=None if uri is None else self.uri,
-            user=_user(),
+            user=user_name(),
             created=time.time_ns() // 1_000_000,
             parent=parent,
             group=group,
@@ -145,6 +145,8 @@ class Recorder:
                 )
             if self._offline:
                 (self.folder / OFFLINE).touch()
+            elif (self.folder / OFFLINE).exists():
+                self._offline, self._deliver = True, False
             spool = Spool.create(self.folder, info, patience=0.0)
             last = spool.last()
             # Later steps of the computer's clock leave the recorded times alone.
@@ -440,7 +442,8 @@ def _ticks() -> int:
     return time.clock_gettime_ns(_CLOCK) // 1_000_000
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Return who runs this process, as runs say it."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
