@@ -225,7 +225,7 @@ def _notes(grouping: Grouping, compared: Sequence[MetricComparison], *, tested: 
     for each in compared:
         odd = sum(not math.isfinite(v) for found in each.values.values() for v in found.values())
         if odd:
-            notes.append(f"{each.metric}: {odd} runs have no finite value and are left out")
+            notes.append(f"{each.metric}: runs left out for a value that is not finite: {odd}")
     if grouping.implied:
         notes.append(f"these follow from a component above them: {', '.join(grouping.implied)}")
     if grouping.within:

@@ -16,17 +16,24 @@ from dlframe.analysis.runs import Curve
 from dlframe.analysis.statistics import LEVEL
 from dlframe.analysis.tables import short_labels
 
-__all__ = ["PALETTE", "curves_figure", "differences_figure", "strips_figure"]
+__all__ = ["PALETTE", "curves_figure", "differences_figure", "plain_text", "strips_figure"]
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, which the colour-blind tell apart; their yellow is too pale for lines."""
 _LINES = ("-", "--", ":", "-.")
 _MOST_CURVES = 7
 _MOST_POINTS = 300
-_FAR_APART = 30
+_FAR_APART, _TOO_FAR = 30, 1e30
+_LONGEST = 44
 _INK, _GRID = "#333333", "#e4e4e4"
 
 Values = NDArray[np.float64]
+
+
+def plain_text(words: str) -> str:
+    """Return words as a figure shows them: not too long for it, and not read as a formula."""
+    shown = words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…"
+    return shown.replace("$", r"\$")
 
 
 def curves_figure(comparison: Comparison) -> Figure | None:
@@ -55,16 +62,17 @@ def curves_figure(comparison: Comparison) -> Figure | None:
     labels = [_legend(comparison, group, len(_curves(group, "train/loss"))) for group in groups]
     handles = figure.axes[0].get_lines()[: len(groups)]
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(4, len(groups)), frameon=False
+        handles, labels, loc="outside lower center", ncols=_legend_columns(labels), frameon=False
     )
     return figure
 
 
 def strips_figure(comparison: Comparison, metric: MetricComparison) -> Figure:
     """Draw each run's value, and the mean of each group with its 95 % interval."""
+    short = short_labels(comparison)
     groups = [group for group in comparison.grouping.groups if metric.summaries[group.label].n]
-    figure = Figure(figsize=(7.6, 1.3 + 0.42 * max(2, len(groups))), layout="constrained")
-    axes = figure.subplots()
+    names = [plain_text(short[group.label]) for group in groups]
+    figure, axes = _tall_figure(names, row=0.42)
     for place, group in enumerate(groups):
         colour = PALETTE[0]
         values = [v for v in metric.values[group.label].values() if math.isfinite(v)]
@@ -82,10 +90,10 @@ def strips_figure(comparison: Comparison, metric: MetricComparison) -> Figure:
                 solid_capstyle="butt", label="95 % interval of the mean",
             )  # fmt: skip
         axes.plot([summary.mean], [place - 0.2], "D", color=colour, ms=6, label="mean")
-    axes.set_yticks(range(len(groups)), [short_labels(comparison)[g.label] for g in groups])
+    axes.set_yticks(range(len(groups)), names)
     axes.set_ylim(len(groups) - 0.4, -0.6)
-    axes.set_xlabel(metric.metric)
-    axes.set_ylabel(", ".join(comparison.grouping.by))
+    axes.set_xlabel(plain_text(metric.metric))
+    axes.set_ylabel(plain_text(", ".join(comparison.grouping.by)))
     _plain(axes, "x")
     _one_legend(figure, axes)
     return figure
@@ -97,8 +105,11 @@ def differences_figure(comparison: Comparison, metric: MetricComparison) -> Figu
     if not pairs:
         return None
     short = short_labels(comparison)
-    figure = Figure(figsize=(7.6, 1.3 + 0.3 * max(2, len(pairs))), layout="constrained")
-    axes = figure.subplots()
+    names = [
+        f"{plain_text(short[pair.first])}  minus  {plain_text(short[pair.second])}"
+        for pair in pairs
+    ]
+    figure, axes = _tall_figure(names, row=0.3)
     axes.axvline(0.0, color=_INK, lw=1)
     for place, pair in enumerate(pairs):
         sure = pair.corrected is not None and pair.corrected < 1 - LEVEL
@@ -112,13 +123,19 @@ def differences_figure(comparison: Comparison, metric: MetricComparison) -> Figu
         axes.plot(
             [found.difference], [place], "D" if sure else "o", color=colour, ms=6, label=label
         )
-    names = [f"{short[pair.first]}  minus  {short[pair.second]}" for pair in pairs]
     axes.set_yticks(range(len(pairs)), names)
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.set_xlabel(f"difference of {metric.metric}, with its 95 % interval (uncorrected)")
     _plain(axes, "x")
     _one_legend(figure, axes)
     return figure
+
+
+def _tall_figure(names: Sequence[str], *, row: float) -> tuple[Figure, Axes]:
+    """Return a figure with a row of so many inches for each name, and its axes."""
+    width = 5.6 + 0.08 * max(map(len, names), default=0)
+    figure = Figure(figsize=(width, 1.3 + row * max(2, len(names))), layout="constrained")
+    return figure, figure.subplots()
 
 
 def _drawn(comparison: Comparison) -> list[Group]:
@@ -134,8 +151,13 @@ def _curves(group: Group, metric: str) -> list[Curve]:
     return [finite for curve in curves if (finite := [p for p in curve if math.isfinite(p[1])])]
 
 
+def _legend_columns(labels: Sequence[str]) -> int:
+    return max(1, min(4, len(labels), 150 // max(map(len, labels))))
+
+
 def _legend(comparison: Comparison, group: Group, runs: int) -> str:
-    return f"{short_labels(comparison)[group.label]} ({runs} run{'' if runs == 1 else 's'})"
+    name = plain_text(short_labels(comparison)[group.label])
+    return f"{name} ({runs} run{'' if runs == 1 else 's'})"
 
 
 def _draw_band(axes: Axes, curves: Sequence[Curve], place: int) -> Values:
@@ -180,7 +202,7 @@ def _at(curve: Curve, steps: Values) -> Values:
 def _perhaps_logarithmic(axes: Axes, means: Values) -> None:
     """Use a logarithmic axis where values differ so much that a linear one would hide the small."""
     least, most = float(means.min()), float(means.max())
-    if least > 0 and most / least > _FAR_APART:
+    if least > 0 and _FAR_APART < most / least < _TOO_FAR:
         axes.set_yscale("log")
         axes.set_ylim(least / 3, most * 3)  # a band may reach below zero, which has no logarithm
 

@@ -12,7 +12,7 @@ from dlframe.analysis.goals import MODE, PRIMARY, headline, watched
 from dlframe.analysis.remote import MULTIRUN_TAG
 from dlframe.analysis.report import report
 from dlframe.analysis.runs import RunData, read_root
-from dlframe.analysis.tables import groups_table, runs_line, tests_table
+from dlframe.analysis.tables import groups_table, pairs_table, runs_line
 from dlframe.tracking.provenance import provenance_tags
 from dlframe.tracking.recorder import Recorder
 from dlframe.tracking.redaction import without_credentials
@@ -213,7 +213,7 @@ def _note(comparison: Comparison) -> str:
     for metric in comparison.metrics:
         parts = [f"**{metric.metric}**", groups_table(comparison, metric).markdown()]
         parts += [line] if (line := runs_line(metric)) else []
-        parts += [tests_table(comparison, metric).markdown()] if metric.pairs else []
+        parts += [pairs_table(comparison, metric).markdown()] if metric.pairs else []
         for part in parts:
             if len(text) + len(part) > _LONGEST_NOTE:
                 return f"{text}\nThe rest is in the artifact.\n"

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dlframe.analysis.comparison import Comparison, MetricComparison
+from dlframe.analysis.figures import plain_text
 from dlframe.analysis.groups import ABSENT, SEED
 from dlframe.analysis.runs import RunData
 from dlframe.analysis.tables import title
@@ -66,7 +67,7 @@ def parallel_figure(comparison: Comparison, metric: MetricComparison) -> Figure 
         axes.plot(places, heights, color=colours(norm(values[i])), lw=1.4, alpha=0.8)
     _draw_axes(axes, crossed)
     shade = mpl.cm.ScalarMappable(norm, colours)
-    figure.colorbar(shade, ax=axes, label=title(metric), fraction=0.05, pad=0.08)
+    figure.colorbar(shade, ax=axes, label=plain_text(title(metric)), fraction=0.05, pad=0.08)
     return figure
 
 
@@ -113,12 +114,13 @@ def _measured(name: str, values: Sequence[float]) -> _Axis:
 def _draw_axes(axes: Axes, crossed: Sequence[_Axis]) -> None:
     for place, axis in enumerate(crossed):
         axes.axvline(place, color="#333333", lw=1)
-        for height, text in axis.ticks:
+        for height, tick in axis.ticks:
+            text = plain_text(tick)
             axes.annotate(
                 text, (place, height), (4, 0), textcoords="offset points", va="center", fontsize=8,
                 bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8},
             )  # fmt: skip
-    axes.set_xticks(range(len(crossed)), [axis.name for axis in crossed])
+    axes.set_xticks(range(len(crossed)), [plain_text(axis.name) for axis in crossed])
     axes.set_yticks([])
     axes.set_xlim(-0.15, len(crossed) - 0.6)
     axes.spines[:].set_visible(False)

@@ -16,7 +16,7 @@ import dlframe
 from dlframe.analysis.comparison import Comparison, MetricComparison
 from dlframe.analysis.figures import curves_figure, differences_figure, strips_figure
 from dlframe.analysis.parallel import parallel_figure
-from dlframe.analysis.tables import Table, groups_table, number, runs_line, tests_table, title
+from dlframe.analysis.tables import Table, groups_table, number, pairs_table, runs_line, title
 from dlframe.tracking.redaction import without_credentials
 
 __all__ = ["report"]
@@ -82,7 +82,7 @@ def _metric(comparison: Comparison, metric: MetricComparison) -> Iterator[str]:
     if any(summary.n for summary in metric.summaries.values()):
         yield _image(strips_figure(comparison, metric), f"{metric.metric} of each run")
     if metric.pairs:
-        yield _table(tests_table(comparison, metric))
+        yield _table(pairs_table(comparison, metric))
         if (drawn := differences_figure(comparison, metric)) is not None:
             yield _image(drawn, f"differences of {metric.metric} between groups")
 

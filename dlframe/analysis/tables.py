@@ -11,9 +11,9 @@ __all__ = [
     "Table",
     "groups_table",
     "number",
+    "pairs_table",
     "runs_line",
     "short_labels",
-    "tests_table",
     "title",
 ]
 
@@ -75,7 +75,7 @@ def groups_table(comparison: Comparison, metric: MetricComparison) -> Table:
     return Table(title(metric), columns, rows, words=len(keys) or 1)
 
 
-def tests_table(comparison: Comparison, metric: MetricComparison) -> Table:
+def pairs_table(comparison: Comparison, metric: MetricComparison) -> Table:
     """Return the table of a metric's tests between groups."""
     short = short_labels(comparison)
     rows = []

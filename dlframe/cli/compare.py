@@ -129,7 +129,7 @@ def show(comparison: "Comparison") -> None:
     """Print the tables of a comparison."""
     from rich.console import Console
 
-    from dlframe.analysis.tables import groups_table, runs_line, tests_table
+    from dlframe.analysis.tables import groups_table, runs_line, pairs_table
 
     console = Console()
     for metric in comparison.metrics:
@@ -137,7 +137,7 @@ def show(comparison: "Comparison") -> None:
         if line := runs_line(metric):
             console.print(line, highlight=False, soft_wrap=True)
         if metric.pairs:
-            console.print(_rich(tests_table(comparison, metric)))
+            console.print(_rich(pairs_table(comparison, metric)))
     for note in comparison.notes:
         console.print(f"- {note}", highlight=False, markup=False, soft_wrap=True)
 
