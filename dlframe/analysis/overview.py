@@ -17,7 +17,7 @@ from dlframe.analysis.runs import Curve, RunData, gathered, read_local
 from dlframe.tracking.note import Facts
 from dlframe.tracking.spool import FILE, Spool, is_claimed
 
-__all__ = ["Listed", "differing", "headline_of", "list_root"]
+__all__ = ["Listed", "differing", "headline_of", "list_root", "recorded_differences"]
 
 _OVERRIDES = "overrides.json"
 _ELSEWHERE = ("tracking.", "hydra.", "hydra/", "resume=")
@@ -80,10 +80,10 @@ def _read(folder: Path, metrics: Sequence[str]) -> Listed:
         return [] if whole is None else whole.curve(metric)
 
     full = replace(run, metrics=values, curve=curve)
-    return Listed(full, _recorded_differences(folder), gone)
+    return Listed(full, recorded_differences(folder), gone)
 
 
-def _recorded_differences(folder: Path) -> tuple[tuple[str, str], ...]:
+def recorded_differences(folder: Path) -> tuple[tuple[str, str], ...]:
     """Return what the run's own record says; before there was a note, what the user typed."""
     if (facts := Facts.read(folder)) is not None:
         return tuple((option, value) for option, value, _ in facts.differences)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dlframe.analysis.runs import RunData
 from dlframe.errors import ConfigError, RunNotFoundError, did_you_mean
 
-__all__ = ["LAST", "Selection", "named", "passing", "select"]
+__all__ = ["LAST", "Selection", "key_of", "named", "passing", "select"]
 
 LAST = "last"
 """The word for the latest multirun."""
@@ -125,10 +125,7 @@ def passing(runs: Sequence[RunData], filters: Sequence[str]) -> list[RunData]:
     facts = [_facts(run) for run in runs]
     left = list(zip(runs, facts, strict=True))
     for word in filters:
-        found = _FILTER.fullmatch(word)
-        if found is None:
-            raise ConfigError(f"{word!r} is no filter; {_EXAMPLE}")
-        key, sign, value = found["key"], found["sign"], found["value"]
+        key, sign, value = _parsed(word)
         known = {name for each in facts for name in each}
         if runs and key not in known:
             raise ConfigError(
@@ -138,6 +135,22 @@ def passing(runs: Sequence[RunData], filters: Sequence[str]) -> list[RunData]:
             raise ConfigError(f"{sign} compares numbers, but {word!r} has {value!r}; {_EXAMPLE}")
         left = [each for each in left if _passes(each[1].get(key), sign, value)]
     return [run for run, _ in left]
+
+
+def key_of(word: str) -> str:
+    """Return the key of a filter.
+
+    Raises:
+        ConfigError: it is not well formed.
+    """
+    return _parsed(word)[0]
+
+
+def _parsed(word: str) -> tuple[str, str, str]:
+    found = _FILTER.fullmatch(word)
+    if found is None:
+        raise ConfigError(f"{word!r} is no filter; {_EXAMPLE}")
+    return found["key"], found["sign"], found["value"]
 
 
 def _facts(run: RunData) -> dict[str, str]:

@@ -48,8 +48,8 @@ def main(argv: list[str]) -> int:
     try:
         code: int = import_module(f"dlframe.cli.{name}").run(argv[1:])
         return code
-    except KeyboardInterrupt:
-        return _fail("stopped", _INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        return _fail(f"stopped{stop}", _INTERRUPTED)
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _OK

@@ -1,9 +1,9 @@
 """What a command prints that trained a network."""
 
 import json
-import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from dlframe.cli.where import root_option
 
 if TYPE_CHECKING:
     from dlframe.training.run import Run
@@ -57,15 +57,11 @@ def _show(done: "Run") -> None:
     console.print(table)
     console.print(f"run id      {done.id}", highlight=False)
     console.print(f"folder      {done.folder}", highlight=False, soft_wrap=True)
+    where = root_option(done.folder.parent)
     if done.tracking_uri:
-        look = (
-            f"mlflow ui --backend-store-uri {done.tracking_uri}"
-            if "://" in done.tracking_uri and not done.tracking_uri.startswith("http")
-            else f"open {done.tracking_uri}"
-        )
+        served = done.tracking_uri.startswith(("http://", "https://"))
+        look = f"open {done.tracking_uri}" if served else f"dlframe ui{where}"
         console.print(f"MLflow UI   {look}", highlight=False, soft_wrap=True)
-    root = done.folder.parent
-    where = "" if root == Path("runs").absolute() else f" --root {shlex.quote(str(root))}"
     console.print(
         f"predict     dlframe predict {done.id} FILE{where}", highlight=False, soft_wrap=True
     )
