@@ -80,6 +80,8 @@ class TrackingOptions:
         run_name: name of the run; null makes one from what was chosen.
         tags: tags of the run.
         wait: seconds to wait at the end until everything is delivered to MLflow.
+        offline: send nothing to MLflow before ``dlframe sync``.
+        sample_every: seconds between two measurements of CPU, memory and GPU; null measures nothing.
         log_model: store the trained network as an MLflow model, ready to serve.
         enabled: record at all.
     """
@@ -90,6 +92,8 @@ class TrackingOptions:
     run_name: str | None = None
     tags: dict[str, Any] | None = None
     wait: NonNegative = 60.0
+    offline: bool = False
+    sample_every: Annotated[float, Gt(0)] | None = 10.0
     log_model: bool = True
     enabled: bool = True
 

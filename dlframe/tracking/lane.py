@@ -23,7 +23,7 @@ __all__ = ["Lane", "OpenRun"]
 _POLL = 0.1
 _LIVE_INTERVAL = 1.0
 _RECORDS_AT_ONCE = 2000
-_LONGEST_PAUSE = 15.0
+_LONGEST_PAUSE = 5.0
 _MEASURED = "measured"
 _log = logging.getLogger("dlframe.deliver")
 

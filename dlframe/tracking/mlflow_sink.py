@@ -42,6 +42,7 @@ _METRICS_PER_CALL = 1000
 _OTHERS_PER_CALL = 100
 _DIGEST_LIMIT = 36
 _ERROR_FILE = "error.txt"
+_CUT = "Connection aborted"
 _log = logging.getLogger(__name__)
 Item = TypeVar("Item", Metric, Param, RunTag)
 
@@ -390,10 +391,13 @@ def _reason(error: BaseException) -> str:
     """Say why a request failed, without the library's account of its own layers."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, requests.Timeout):
-            return "it did not answer in time"
-        if isinstance(cause, requests.ConnectionError):
-            return "no connection; start the server, or mend tracking.uri"
+        if isinstance(cause, requests.RequestException):
+            if isinstance(cause, requests.Timeout) or "timed out" in str(cause):
+                return "it did not answer in time"
+            if _CUT in str(cause):
+                return "it cut the connection without an answer"
+            if isinstance(cause, requests.ConnectionError):
+                return "no connection; start the server, or mend tracking.uri"
         cause = cause.__cause__ or cause.__context__
     return _line(error)
 

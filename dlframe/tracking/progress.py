@@ -57,8 +57,8 @@ def progress(spool: Spool, uri: str, *, offline: bool = False) -> Delivery:
         offline: whether nothing is sent for now.
     """
     try:
-        cursors = {name: spool.cursor(name) for name in spool.info().sinks}
-        backlog = max(spool.count(cursor.seq) for cursor in cursors.values())
+        cursors = {name: spool.cursor(name, uri) for name in spool.info().sinks}
+        backlog = spool.count(min(cursor.seq for cursor in cursors.values()))
     except (OSError, sqlite3.Error) as error:
         problem = f"the spool cannot be read: {error}"
         return Delivery(complete=False, backlog=1, tracking_uri=uri, error=problem)

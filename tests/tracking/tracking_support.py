@@ -28,6 +28,11 @@ def end_delivery(root: Path) -> int | None:
     return pid
 
 
+def sql(store: Path, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(store)) as connection:
+        return connection.execute(query).fetchall()
+
+
 @dataclass
 class Delivered:
     """A finished run with one of everything, and the ledger of its metrics."""
@@ -40,5 +45,4 @@ class Delivered:
     times: tuple[int, int]
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self.root / "mlflow.db")) as store:
-            return store.execute(query).fetchall()
+        return sql(self.root / "mlflow.db", query)

@@ -1,0 +1,115 @@
+"""Delivery on request: what a crash or an outage left over, or was recorded offline or elsewhere."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from dlframe.errors import RunNotFoundError, StorageError
+from dlframe.tracking.launch import ensure_delivery, resolve_uri
+from dlframe.tracking.progress import Delivery, progress
+from dlframe.tracking.spool import FILE, MARKER, OFFLINE, Spool, claim
+
+__all__ = ["recorded_in", "release", "wait"]
+
+
+def recorded_in(folder: Path) -> list[Path]:
+    """Return the folders of the recorded runs in ``folder``, which may be a run's own.
+
+    Raises:
+        RunNotFoundError: there is none.
+    """
+    if (folder / FILE).is_file():
+        return [folder.absolute()]
+    found = sorted(path.parent.absolute() for path in folder.glob(f"*/{FILE}"))
+    if not found:
+        raise RunNotFoundError(
+            f"{str(folder)!r} holds no recorded runs; give the folder of a run, or of several"
+        )
+    return found
+
+
+def release(folders: Sequence[Path], uri: str | None) -> list[Path]:
+    """Have the delivery process deliver what is left of some runs, and return which those are.
+
+    Args:
+        folders: of the runs.
+        uri: an MLflow store for them; None leaves each with its own.
+
+    Raises:
+        StorageError: a spool cannot be read or written.
+    """
+    left = [folder for folder in folders if _release(folder, uri)]
+    for root in {folder.parent for folder in left}:
+        _start(root)
+    return left
+
+
+def _release(folder: Path, uri: str | None) -> bool:
+    try:
+        with closing(Spool(folder)) as spool:
+            if uri is not None:
+                spool.redirect(resolve_uri(uri, folder.parent))
+            (folder / OFFLINE).unlink(missing_ok=True)
+            last = spool.last()
+            to = resolve_uri(spool.info().uri, folder.parent)
+            if last is None or (last[1] == "finish" and spool.delivered(to) >= last[0]):
+                return False
+        with claim(folder):  # which leaves the marker that the delivery process looks for
+            return (folder / MARKER).exists()
+    except (OSError, sqlite3.Error) as error:
+        raise StorageError(
+            f"the spool in {str(folder)!r} cannot be used ({error}); copy the folder to a place that "
+            "can be written"
+        ) from error
+
+
+def _start(root: Path) -> None:
+    try:
+        ensure_delivery(root)
+    except OSError as error:
+        raise StorageError(
+            f"the delivery process cannot write in {str(root)!r} ({error.strerror}); copy the "
+            "folder to a place that can be written"
+        ) from error
+
+
+def wait(
+    folders: Sequence[Path], patience: float, show: Callable[[int, str | None], object]
+) -> dict[Path, Delivery]:
+    """Wait for the delivery of some runs, for as long as it gets on.
+
+    Args:
+        folders: of the runs.
+        patience: seconds without progress after which to give up.
+        show: called again and again with the number of records left and what stands in the way.
+    """
+    best, since = -1, time.monotonic()
+    while True:
+        found = {folder: state for folder in folders for state in _state(folder)}
+        left = sum(delivery.backlog for delivery in found.values())
+        if best < 0 or left < best:
+            best, since = left, time.monotonic()
+        done = all(d.complete and _is_over(folder) for folder, d in found.items())
+        if done or time.monotonic() - since >= patience:
+            return found
+        show(left, next(filter(None, (d.error for d in found.values())), None))
+        for root in {folder.parent for folder in folders}:
+            _start(root)
+        time.sleep(0.2)
+
+
+def _state(folder: Path) -> Iterator[Delivery]:
+    with closing(Spool(folder)) as spool:
+        yield progress(spool, resolve_uri(spool.info().uri, folder.parent))
+
+
+def _is_over(folder: Path) -> bool:
+    """Whether the run has its final status, or is being trained."""
+    with closing(Spool(folder)) as spool:
+        last = spool.last()
+    if last is None or last[1] == "finish":
+        return True
+    with claim(folder) as claimed:
+        return claimed is None
