@@ -3,13 +3,14 @@
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
 __all__ = ["Interruption"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_SAID = b"\ndlframe: stopping after this step; once more stops at once\n"
+_SAID = b"dlframe: stopping after this step; once more stops at once\n"
 
 
 class Interruption:
@@ -17,18 +18,25 @@ class Interruption:
 
     In other threads than the main one, which receives no signals, it does nothing.
 
-    Attributes:
-        requested: whether a signal came.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self._since: float | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Interruption":
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._request) for number in _SIGNALS}
+        self._before = self._install()
         return self
+
+    def _install(self) -> dict[signal.Signals, Any]:
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        return {number: signal.signal(number, self._request) for number in _SIGNALS}
+
+    def renew(self) -> None:
+        """Take the signals back from Lightning, which stops at SIGTERM before an epoch has its end."""
+        if self._before:
+            self._install()
 
     def __exit__(
         self,
@@ -40,17 +48,26 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @property
+    def requested(self) -> bool:
+        """Whether a signal came."""
+        return self._since is not None
+
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
             raise KeyboardInterrupt
-        self.requested = True
-        os.write(2, _SAID)  # a stream may be in the middle of a write of its own
+        self._since = time.monotonic()
+        # Not to a stream, which may be in the middle of a write; below the ^C that a terminal shows.
+        os.write(2, b"\n" + _SAID if os.isatty(2) else _SAID)
 
-    def check(self) -> None:
+    def check(self, patience: float = 0.0) -> None:
         """Stop here, if that was asked for.
 
+        Args:
+            patience: seconds since then in which a better place may be reached.
+
         Raises:
-            KeyboardInterrupt: a signal came.
+            KeyboardInterrupt: a signal came, at least so long ago.
         """
-        if self.requested:
+        if self._since is not None and time.monotonic() - self._since >= patience:
             raise KeyboardInterrupt

@@ -28,6 +28,8 @@ __all__ = ["TrainingModule"]
 _CALL_SECONDS = 0.04
 """How long one call should take: long against Lightning's 0.5 ms, short against a progress bar."""
 _MOST_STEPS = 512
+_PATIENCE = 5.0
+"""Seconds after Ctrl-C in which training may reach the next place from which it can go on."""
 
 Log = Callable[[dict[str, float], int], None]
 
@@ -158,6 +160,7 @@ class TrainingModule(L.LightningModule):
 
     def on_train_start(self) -> None:
         """Go on with the random numbers of the training that is resumed."""
+        self._interruption.renew()
         if self.resumed:
             set_random_state(self.resumed["random"])
 
@@ -185,9 +188,10 @@ class TrainingModule(L.LightningModule):
         self.position = (chunk.epoch, chunk.stop)
         self._adapt(time.perf_counter() - started, len(batches))
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Stop, if that was asked for; what can be kept was kept by a callback before."""
-        self._interruption.check()
+    def on_train_batch_end(self, outputs: Any, chunk: Chunk, index: int) -> None:
+        """Stop, if that was asked for; a callback has written the checkpoint before."""
+        waits = chunk.ends_epoch or self.accumulating  # for a place from which training can go on
+        self._interruption.check(patience=_PATIENCE if waits else 0.0)
 
     def _train_batch(self, batch: Batch, last: bool) -> tuple[Tensor, Tensor | None, Batch]:
         """Run one batch through all players; return the loss to watch, predictions and batch."""
@@ -306,6 +310,8 @@ class TrainingModule(L.LightningModule):
         optimizer = self._players[0][1].optimizer
         values["optim/lr"] = float(optimizer.param_groups[0]["lr"])
         values["perf/steps_per_second"] = (self.steps - self._steps_before) / max(seconds, 1e-9)
+        per_step = self.accumulate * self.sums.rows / self.sums.batches * self.trainer.world_size
+        values["perf/samples_per_second"] = values["perf/steps_per_second"] * per_step
         values["epoch"] = self.current_epoch + 1
         self._record(values)
         if not self.per_step:
@@ -325,7 +331,7 @@ class TrainingModule(L.LightningModule):
                 torch.distributed.broadcast(buffer, src=0)
 
     def _evaluate(self, chunk: Chunk, sums: EvaluationSums) -> tuple[Tensor, Tensor]:
-        self._interruption.check()
+        self._interruption.check(patience=_PATIENCE if self.trainer.validating else 0.0)
         # A process whose share holds nothing to count still runs the network, as the others do.
         rows = chunk.counted or len(chunk.x)
         batch = Batch(chunk.x[:rows], chunk.y[:rows])

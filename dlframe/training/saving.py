@@ -61,6 +61,7 @@ class Saving(ModelCheckpoint):
         """Likewise, after all else that ends an epoch."""
         super().on_train_epoch_end(trainer, module)
         self._save_if_due(trainer)
+        self._interruption.check()
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Write the last checkpoint."""

@@ -115,7 +115,7 @@ def test_two_processes_give_one_run_that_tests_as_in_one(place: Path, overrides:
     )
     assert len(steps) == 2, "each epoch is recorded once"
     assert {path.name for path in Path(result["folder"]).glob("checkpoints/*")} == {
-        "best.ckpt", "last.ckpt",
+        "best.ckpt", "last.ckpt", "manifest.json",
     }  # fmt: skip
     here = evaluate(Path(result["folder"]))
     together = {key: value for key, value in result["metrics"].items() if key.startswith("test/")}
@@ -139,7 +139,7 @@ def test_a_components_error_in_one_process_is_one_sentence(place: Path) -> None:
     assert "the activation broke (DLFRAME_DEBUG=1 shows the traceback)" in said
     [uid] = new_runs(place, before)
     assert status_of(place / "runs", uid) == "FAILED"
-    told = "SELECT count(*) FROM tags WHERE value LIKE '%the activation broke%'"
+    told = "SELECT count(*) FROM tags WHERE key = 'dlframe.error' AND value LIKE '%the activation broke%'"
     assert recorded(place / "runs", told) == [(1,)]
 
 

@@ -113,7 +113,7 @@ def test_a_disk_that_is_full_at_the_start(tmp_path: Path, tracking: str) -> None
 
 
 def test_a_disk_that_fills_up_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
-    # Room for the first best.ckpt, but not for last.ckpt beside it.
+    # Room for the first best.ckpt, but not for a better one beside it.
     with mounted(tmp_path / "disk", "size=5m") as disk:
         done = dlframe(
             "train", f"tracking.root={disk}", "trainer.max_epochs=3", "architecture.hidden=[512,512]",
@@ -121,10 +121,10 @@ def test_a_disk_that_fills_up_keeps_the_last_good_checkpoint(tmp_path: Path) -> 
         )  # fmt: skip
         assert (done.returncode, done.stdout) == (1, "")
         said = one_sentence(done.stderr)
-        assert "last.ckpt' cannot be written (No space left on device); free space there" in said
+        assert "best.ckpt' cannot be written (No space left on device); free space there" in said
         [uid] = runs_in(disk)
         names = {path.name for path in (disk / uid / "checkpoints").iterdir()}
-        assert names == {"best.ckpt"}, "a checkpoint is whole, or not there"
+        assert names == {"best.ckpt", "manifest.json"}, "a checkpoint is whole, or not there"
         assert loads(disk / uid)
 
 
@@ -152,6 +152,10 @@ def test_a_disk_that_cannot_be_written(tmp_path: Path, overrides: list[str]) -> 
         assert "with tracking.root" in said
 
 
+STOPPED = """dlframe: stopping after this step; once more stops at once
+dlframe: stopped; `dlframe resume {}` goes on
+"""
+
 # --- signals --------------------------------------------------------------------------------------
 
 
@@ -174,7 +178,7 @@ def training(place: Path, *words: str) -> Iterator[tuple["subprocess.Popen[str]"
             found = [
                 uid
                 for uid in new_runs(place, before)
-                if (place / "runs" / uid / "checkpoints" / "last.ckpt").exists()
+                if (place / "runs" / uid / "checkpoints" / "best.ckpt").exists()
             ]
         yield process, found[0]
     finally:
@@ -189,7 +193,7 @@ def test_a_signal_ends_the_run_cleanly(place: Path, number: signal.Signals) -> N
         os.killpg(process.pid, number)  # as a terminal does
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert (out, one_sentence(err)) == ("", "stopped")
+    assert (out, err) == ("", STOPPED.format(uid))
     assert status_of(place / "runs", uid) == "KILLED"
     assert loads(place / "runs" / uid)
 
@@ -200,7 +204,7 @@ def test_ctrl_c_ends_a_whole_multirun(place: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert (out, one_sentence(err)) == ("", "stopped")
+    assert (out, err) == ("", STOPPED.format(uid))
     assert new_runs(place, before) == [uid]
     assert status_of(place / "runs", uid) == "KILLED"
 
@@ -229,10 +233,10 @@ from pathlib import Path
 import dlframe
 
 root = Path(sys.argv[1])
-before = set(root.glob("*/checkpoints/last.ckpt"))
+before = set(root.glob("*/checkpoints/best.ckpt"))
 
 def interrupt():
-    while set(root.glob("*/checkpoints/last.ckpt")) == before:
+    while set(root.glob("*/checkpoints/best.ckpt")) == before:
         time.sleep(0.05)
     os.kill(os.getpid(), signal.SIGINT)
 
@@ -252,7 +256,7 @@ def test_a_notebook_trains_again_after_an_interruption(place: Path) -> None:
         [sys.executable, "-c", NOTEBOOK, str(root)], cwd=place, env=environment(),
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, STOPPED.splitlines(keepends=True)[0])
     assert done.stdout.splitlines() == ["interrupted True", "FINISHED classification"]
     killed, finished = runs_in(root)[-2:]
     assert status_of(root, killed) == "KILLED"

@@ -124,7 +124,9 @@ def test_the_folder_holds_config_overrides_and_whole_checkpoints(trained: Traine
     overrides = json.loads((folder / "overrides.json").read_text())
     assert "data.path=tumours.csv" in overrides
     assert read_config(folder)["optimizer"]["lr"] == 0.01
-    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {
+        "best.ckpt", "last.ckpt", "manifest.json",
+    }  # fmt: skip
     assert (folder / "figures").is_dir()
 
 
