@@ -5,6 +5,7 @@ that they stay the objects that others hold and ask for their width. What a C li
 Python is not in it.
 """
 
+import io
 import re
 import sys
 import threading
@@ -29,20 +30,19 @@ _CONTROLS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\
 
 
 class Console:
-    """The file that the copy goes to: whole lines, without colours, without redrawn progress bars.
+    """The copy: whole lines, without colours, without redrawn progress bars, without secrets.
 
-    A line that was drawn anew, in place or from below, is kept in its last form only. Each line is
-    written to the file at once, so that the death of the process loses no complete one. Secrets are
-    taken out.
+    A line that was drawn anew, in place or from below, is kept in its last form only. The copy is in
+    memory until it is given a file; from then on each line is written at once, so that the death of
+    the process loses no complete one.
 
     Args:
-        path: the file; what it holds already is kept.
         limit: bytes after which lines are left out, all but the last two hundred.
     """
 
-    def __init__(self, path: Path, limit: int = _LIMIT) -> None:
-        self._file: BinaryIO = open(path, "ab", buffering=0)  # noqa: SIM115
-        self._size, self._limit = self._file.seek(0, 2), limit
+    def __init__(self, limit: int = _LIMIT) -> None:
+        self._file: BinaryIO = io.BytesIO()
+        self._size, self._limit = 0, limit
         self._begun: dict[str, str] = {}
         self._starts: deque[tuple[str, int]] = deque(maxlen=_LAST_LINES)
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
@@ -50,6 +50,21 @@ class Console:
         self._lock = threading.Lock()
         self._secrets = secret_values()
         self.error: OSError | None = None
+
+    def keep(self, path: Path) -> None:
+        """Write the copy into a file from now on, after what the file holds already.
+
+        Raises:
+            OSError: the file cannot be made.
+        """
+        with self._lock:
+            file = open(path, "ab", buffering=0)  # noqa: SIM115
+            before = file.seek(0, io.SEEK_END)
+            assert isinstance(self._file, io.BytesIO)
+            earlier = self._file.getvalue()
+            self._file, self._size = file, self._size + before
+            self._guarded(lambda: file.write(earlier))
+            self._starts = deque(((s, at + before) for s, at in self._starts), _LAST_LINES)
 
     def write(self, stream: str, text: str) -> None:
         """Add text that was written to a stream; never raises.
@@ -59,6 +74,8 @@ class Console:
             text: part of a line, or several lines.
         """
         with self._lock:
+            if self._file.closed:
+                return
             line = self._begun.get(stream, "")
             for part in _PARTS.split(text):
                 if part == "\n":
@@ -93,6 +110,8 @@ class Console:
             elif self._starts and self._starts[-1][0] == stream:
                 self._size = self._starts.pop()[1]
                 self._guarded(lambda: self._file.truncate(self._size))
+                if isinstance(self._file, io.BytesIO):
+                    self._file.seek(self._size)
 
     def _append(self, coded: bytes) -> None:
         self._guarded(lambda: self._file.write(coded))
@@ -107,8 +126,10 @@ class Console:
                 self.error = error
 
     def close(self, last_words: str = "") -> None:
-        """Write what is left, and ``last_words``, for which there is always room."""
+        """Write what is left, and ``last_words``, for which there is always room; then no more."""
         with self._lock:
+            if self._file.closed:
+                return
             for stream, line in self._begun.items():
                 if shown := _shown(line):
                     self._put(stream, shown)
@@ -161,7 +182,7 @@ _changing = threading.Lock()
 
 
 @contextmanager
-def captured(console: Console) -> Iterator[None]:
+def captured(console: Console) -> Iterator[Console]:
     """Copy what this process prints to ``console`` for the time being; several may listen at once."""
     mine: list[tuple[int, _Tee]] = []
     with _changing:
@@ -176,8 +197,9 @@ def captured(console: Console) -> Iterator[None]:
             tee.listeners.append(console)
             mine.append((id(stream), tee))
     try:
-        yield
+        yield console
     finally:
+        console.close()
         with _changing:
             for key, tee in mine:
                 tee.listeners.remove(console)

@@ -41,6 +41,7 @@ class Monitor:
     def __init__(self, process: Mapping[str, Any], since: int) -> None:
         self._every = float(process["every"])
         self._due = time.monotonic() + min(_FIRST_AFTER, self._every)
+        self._step = 0
         self._known: dict[int, psutil.Process] = {}
         self._main: psutil.Process | None = None
         self._gpus = list(process["gpus"])
@@ -68,11 +69,12 @@ class Monitor:
         if self._main is None or now < self._due:
             return False
         self._due = now + self._every
+        self._step = max(self._step, step)  # summaries are recorded at step 0
         values = self._measure()
         if values is None:  # the process has ended
             self._main = None
             return False
-        line = {"time": time.time_ns() // 1_000_000, "step": step, "values": values}
+        line = {"time": time.time_ns() // 1_000_000, "step": self._step, "values": values}
         with open(folder / SAMPLES, "a", encoding="utf-8") as file:
             file.write(f"{json.dumps(line)}\n")
         return True

@@ -45,7 +45,7 @@ def learning_curves(epochs: Epochs, task: Task) -> Figure | None:
 
 def _measured(epochs: Epochs, panel: str) -> list[str]:
     """Return the names of the curves in a panel; the losses of several players go together."""
-    seen = dict.fromkeys(key for values in epochs for key in values)
+    seen = sorted({key for values in epochs for key in values})
     wanted = (f"train/{panel}", f"val/{panel}", f"train/{panel}_")
     own = [key for key in seen if key in wanted or (panel == "loss" and key.startswith(wanted[2]))]
     return [key for key in own if any(map(math.isfinite, _points(epochs, key)[1]))]

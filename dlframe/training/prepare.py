@@ -13,6 +13,7 @@ from dlframe.config.validate import complete, validate
 from dlframe.errors import ConfigError, RunNotFoundError
 from dlframe.interfaces import Batch, Data, Preprocessor, Regularizer, Spec, Task
 from dlframe.plugin import registry
+from dlframe.tracking.redaction import redacted_values
 from dlframe.training.build import (
     build_data,
     build_network,
@@ -104,8 +105,8 @@ def save(folder: Path, parts: Parts) -> None:
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
-    """Write a config as YAML."""
-    plain = json.loads(json.dumps(config))  # tuples become lists, which YAML can hold
+    """Write a config as YAML, without secrets."""
+    plain = json.loads(json.dumps(redacted_values(config)))  # YAML has no tuples
     (folder / _CONFIG).write_text(yaml.safe_dump(plain, sort_keys=False))
 
 

@@ -1,36 +1,50 @@
-"""What is recorded of a run, at its start and at its end."""
+"""What is recorded of a run: at its start, at its end, and where it is broken off."""
 
+import hashlib
 import json
+import resource
+import shlex
 import sys
+import threading
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, TypedDict
+from urllib.parse import unquote, urlparse
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
+from dlframe.config.differences import differences
 from dlframe.config.validate import chosen, effective
-from dlframe.tracking.provenance import package_list, provenance_tags
+from dlframe.interfaces import Batch
+from dlframe.plugin import registry
+from dlframe.tracking import note
+from dlframe.tracking.code_state import code_state
+from dlframe.tracking.provenance import command_line, environment, package_list, provenance_tags
 from dlframe.tracking.recorder import Recorder
+from dlframe.tracking.redaction import redacted_values
+from dlframe.training import figures
+from dlframe.training.checkpoint import LAST
+from dlframe.training.data_facts import data_line, record_data
 from dlframe.training.module import TrainingModule
 from dlframe.training.predictor import Predictor
 from dlframe.training.prepare import CHECKPOINT, Parts
+from dlframe.training.summary import count_parameters, summarize
 
-__all__ = ["Context", "record_end", "record_start"]
+__all__ = ["Context", "RunRecord"]
 
-_RECORD = (
-    "config.yaml",
-    "overrides.json",
-    "spec.json",
-    "preprocessing",
-    "splits.json",
-    "splits.npz",
-    "packages.txt",
-    "network.txt",
+_CONFIG = (
+    "config.yaml", "overrides.json", "differences.json", "spec.json", "preprocessing", "schema.json",
+    "splits.json", "splits.npz", "environment.json", "network.txt",
+)  # fmt: skip
+_CODE = "code"
+_EXPERIMENT_NOTE = (
+    "Runs of `dlframe train`. Each run's note says what it reached, what it changed, and how to train "
+    "it again. `best/*`, `final/*` and `cost/*` are single values for comparison; `train/*`, `val/*` "
+    "and `optim/*` are curves over optimizer steps."
 )
-_PRIMARY = "dlframe.primary_metric"
-_MODE = "dlframe.primary_mode"
 
 
 class Context(TypedDict):
@@ -41,84 +55,264 @@ class Context(TypedDict):
         command: the command line.
         parent: id of the multirun that it is a part of.
         again: whether it goes on with a run that was interrupted.
+        replay_of: folder of the run that it is to repeat.
     """
 
     overrides: list[str]
     command: list[str]
     parent: str | None
     again: bool
+    replay_of: str | None
 
 
-def record_start(recorder: Recorder, parts: Parts, folder: Path, context: Context) -> None:
-    """Record what decides the result: config, data, code and versions."""
-    config, splits = parts.config, parts.splits
-    recorder.params(effective(config))
-    tags: dict[str, Any] = dict(provenance_tags(command=context["command"]))
-    tags["dlframe.plugins"] = " ".join(sorted({entry.plugin for _, entry in chosen(config)}))
-    size = sum(p.numel() for p in parts.network.parameters())
-    tags |= {"dlframe.seed": config["seed"], "dlframe.parameters": size}
-    tags |= {_PRIMARY: parts.task.monitor, _MODE: parts.task.mode}
-    tags |= config["tracking"]["tags"] or {}
-    recorder.tags(tags)
-    (folder / "overrides.json").write_text(json.dumps(context["overrides"]))
-    (folder / "packages.txt").write_text(package_list())
-    (folder / "splits.json").write_text(json.dumps(splits.summary, indent=1))
-    np.savez_compressed(
-        folder / "splits.npz", train=splits.train.rows, val=splits.val.rows, test=splits.test.rows
-    )
-    (folder / "network.txt").write_text(f"{parts.network}\n\n{size} parameters\n")
-    for name in _RECORD:
-        recorder.artifact(folder / name, "config")
-    data, summary = config["data"], splits.summary
-    source = data.get("path") or data.get("root") or data["component"]
-    for part, rows in summary["sizes"].items():
-        recorder.dataset(
-            data["component"].rpartition("/")[2],
-            summary["fingerprint"],
-            part,
-            str(source),
-            profile={"rows": rows},
+class RunRecord:
+    """Records one run around its training.
+
+    Args:
+        recorder: of the run.
+        parts: what is trained.
+        folder: the run's folder.
+        context: how it came about.
+    """
+
+    def __init__(self, recorder: Recorder, parts: Parts, folder: Path, context: Context) -> None:
+        self.recorder, self.parts, self.folder, self.context = recorder, parts, folder, context
+        self._behind: _Behind | None = None
+
+    def describe(self) -> None:
+        """Record what decides the result: config, data, code, versions and machine."""
+        recorder, config = self.recorder, redacted_values(self.parts.config)
+        params: dict[str, Any] = redacted_values(effective(self.parts.config))
+        size, trained = count_parameters(self.parts.network)
+        recorder.params(params)
+        tags: dict[str, Any] = dict(provenance_tags(self.context["command"]))
+        tags |= self._tags(params, size, trained) | (config["tracking"]["tags"] or {})
+        changed = [redacted_values([f"{k}={v}", d]) for k, v, d in differences(self.parts.config)]
+        facts = self._facts([(*text.split("=", 1), default) for text, default in changed])
+        self._write("overrides.json", redacted_values(self.context["overrides"]))
+        self._write("differences.json", facts.differences)
+        self._write("environment.json", environment() | {"plugins": _plugins()})
+        facts.write(self.folder)
+        recorder.tags({**tags, note.TAG: note.render(facts)})
+        recorder.experiment(self._experiment_tags())
+        x, y = self.parts.splits.train.x, self.parts.splits.train.y
+        table = summarize(self.parts.network, self.parts.task, Batch(x, y))
+        (self.folder / "network.txt").write_text(table)
+        record_data(recorder, self.parts, self.folder)
+        for name in _CONFIG:
+            recorder.artifact(self.folder / name, "config")
+        self._behind = _Behind(self._look_around)
+
+    def attach(self, attempts: int) -> None:
+        """Have this process measured; a run that is gone on with has several, one after another.
+
+        Args:
+            attempts: number of those before.
+        """
+        if attempts:
+            self.recorder.tags({"dlframe.attempts": attempts + 1})
+        every = self.parts.config["tracking"]["sample_every"]
+        if every is not None:
+            gpus = [device["uuid"] for device in environment().get("devices", ())]
+            self.recorder.process(every, gpus)
+
+    def _write(self, name: str, content: Any) -> None:
+        (self.folder / name).write_text(json.dumps(content, indent=1))
+
+    def _tags(self, params: Mapping[str, Any], size: int, trained: int) -> dict[str, Any]:
+        task, config = self.parts.task, self.parts.config
+        replayed = self.context["replay_of"]
+        own = {key: value for key, value in params.items() if key != "seed"}
+        digest = hashlib.sha256(json.dumps(own, sort_keys=True, default=str).encode()).hexdigest()
+        return {
+            "dlframe.plugins": " ".join(sorted({entry.plugin for _, entry in chosen(config)})),
+            "dlframe.seed": config["seed"],
+            "dlframe.group": f"{params['architecture']}-{params['data']}-{digest[:8]}",
+            "dlframe.parameters": size,
+            "dlframe.parameters_trained": trained,
+            "dlframe.data_fingerprint": self.parts.splits.summary["fingerprint"],
+            "dlframe.primary_metric": task.monitor,
+            "dlframe.primary_mode": task.mode,
+            **({"dlframe.replay_of": Path(replayed).name} if replayed else {}),
+        }
+
+    def _experiment_tags(self) -> dict[str, Any]:
+        task = self.parts.task
+        primary = "mlflow.experiment.primaryMetric"
+        return {
+            "mlflow.experimentKind": "custom_model_development",
+            f"{primary}.name": f"best/{task.monitor.replace('/', '_')}",
+            f"{primary}.greaterIsBetter": str(task.mode == "max"),
+            note.TAG: _EXPERIMENT_NOTE,
+        }
+
+    def _facts(self, changed: list[tuple[str, ...]]) -> note.Facts:
+        size, trained = count_parameters(self.parts.network)
+        root = self.folder.parent
+        place = "" if root == Path("runs").absolute() else f" --root {shlex.quote(str(root))}"
+        uid, name = self.folder.name, self.parts.config["architecture"]["component"]
+        return note.Facts(
+            uid=uid,
+            data=data_line(self.parts),
+            model=f"{name}: {size:,} parameters, {trained:,} trained; layers in config/network.txt",
+            differences=tuple((option, value, default) for option, value, default in changed),
+            command=command_line(self.context["command"]),
+            monitor=self.parts.task.monitor,
+            replay=f"dlframe replay {uid}{place}",
+            resume=f"dlframe resume {uid}{place}",
         )
 
+    def _look_around(self) -> None:
+        """Record packages and the state of the code, which takes too long to wait for."""
+        (self.folder / "packages.txt").write_text(package_list())
+        self.recorder.artifact(self.folder / "packages.txt", "config")
+        places = {
+            "workdir": Path.cwd(),
+            **_sources({e.plugin for _, e in chosen(self.parts.config)}),
+        }
+        seen: set[Path] = set()
+        for name, place in places.items():
+            state = code_state(place, apart_from=self.folder.parent)
+            if state is None or state.root in seen:
+                continue
+            seen.add(state.root)
+            state.write(self.folder / _CODE, name)
+            if name == "workdir":
+                self.recorder.tags(state.tags())
+        if seen:
+            self.recorder.artifact(self.folder / _CODE, _CODE)
 
-def record_end(
-    recorder: Recorder,
-    parts: Parts,
-    folder: Path,
-    module: TrainingModule,
-    metrics: dict[str, float],
-    seconds: float,
-) -> None:
-    """Record the result: summaries, figures, weights and the model."""
-    summaries = {k: v for k, v in metrics.items() if k.startswith(("test/", "best/"))}
-    recorder.metrics(summaries | {"cost/seconds": seconds}, 0)
-    if module.test_outputs:
-        predictions = torch.cat([p for p, _ in module.test_outputs])
-        targets = torch.cat([t for _, t in module.test_outputs])
-        _draw(recorder, parts, folder, predictions, targets)
-    if not (folder / CHECKPOINT).is_file():
-        return
-    for name in (CHECKPOINT.name, "last.ckpt"):
-        recorder.artifact(folder / CHECKPOINT.parent / name, "checkpoints")
-    if parts.config["tracking"]["log_model"]:
-        _write_example(parts, folder)
-        recorder.model(folder)
+    # --- the end ----------------------------------------------------------------------------------
+
+    def finish(self, module: TrainingModule, metrics: Mapping[str, float], seconds: float) -> None:
+        """Record the result: summaries, figures, weights and the model.
+
+        Args:
+            module: after the test.
+            metrics: the last value of each metric, ``best/*`` and ``test/*`` among them.
+            seconds: wall-clock time of the training.
+        """
+        if self._behind is not None:
+            self._behind.join()
+        tested = {key: value for key, value in metrics.items() if key.startswith("test/")}
+        best = {key: value for key, value in metrics.items() if key.startswith("best/")}
+        step = int(best.get("best/step", module.steps))
+        self.recorder.metrics(tested, step)
+        last = {k: v for k, v in metrics.items() if k.startswith(("train/", "val/", "test/"))}
+        final = {f"final/{key.replace('/', '_')}": value for key, value in last.items()}
+        self.recorder.metrics(best | final | self._costs(module, seconds), 0)
+        self._draw(module)
+        self._record_weights(module, step, tested)
+
+    def stop(self, module: TrainingModule) -> None:
+        """Record what there is of a run that failed or was stopped; never raises."""
+        try:
+            if self._behind is not None:
+                self._behind.join()
+            self._draw(module)
+            last = self.folder / CHECKPOINT.parent / LAST
+            if last.is_file():
+                self.recorder.checkpoint("last", last, step=module.steps)
+        except Exception as error:  # what ended the run is what the user must hear
+            print(f"dlframe: not all of the run could be recorded: {error}", file=sys.stderr)
+
+    def _costs(self, module: TrainingModule, seconds: float) -> dict[str, float]:
+        size, _ = count_parameters(self.parts.network)
+        costs = {
+            "seconds": seconds,
+            "steps": module.steps,
+            "parameters": size,
+            "peak_memory_mib": _peak_memory() / 2**20,
+        }
+        if module.history:
+            costs["epochs"] = module.history[-1]["epoch"]
+        if module.device.type == "cuda":
+            costs["gpu_hours"] = seconds * module.trainer.world_size / 3600
+            costs["peak_gpu_memory_mib"] = torch.cuda.max_memory_allocated(module.device) / 2**20
+        return {f"cost/{name}": float(value) for name, value in costs.items()}
+
+    def _draw(self, module: TrainingModule) -> None:
+        task = self.parts.task
+        try:
+            drawn = {}
+            if curves := figures.learning_curves(module.history, task):
+                drawn["learning_curves"] = curves
+            if module.test_outputs:
+                predictions = torch.cat([p for p, _ in module.test_outputs])
+                drawn |= task.figures(predictions, torch.cat([t for _, t in module.test_outputs]))
+            for path in figures.save(drawn, self.folder / "figures"):
+                self.recorder.artifact(path, "figures")
+        except OSError:
+            raise  # a full disk concerns the whole run
+        except Exception as error:  # a picture is not worth a trained network
+            self.recorder.tags({"dlframe.figures": f"not drawn: {type(error).__name__}: {error}"})
+            print(f"dlframe: the figures could not be drawn: {error}", file=sys.stderr)
+
+    def _record_weights(
+        self, module: TrainingModule, step: int, tested: Mapping[str, float]
+    ) -> None:
+        best = self.folder / CHECKPOINT
+        if not best.is_file():
+            return
+        seen = {key: None for each in module.history for key in each if key.startswith("val/")}
+        measured = [*seen, *tested]
+        last = best.with_name(LAST)
+        if last.is_file():
+            self.recorder.checkpoint("last", last, step=module.steps, metrics=list(seen))
+        if self.parts.config["tracking"][
+            "log_model"
+        ]:  # the model holds the one copy of its weights
+            _write_example(self.parts, self.folder)
+            self.recorder.model(self.folder, step=step, metrics=measured)
+        else:
+            self.recorder.checkpoint("best", best, step=step, metrics=measured)
 
 
-def _draw(
-    recorder: Recorder, parts: Parts, folder: Path, predictions: Tensor, targets: Tensor
-) -> None:
-    (folder / "figures").mkdir(exist_ok=True)
-    try:
-        for name, figure in parts.task.figures(predictions, targets).items():
-            path = folder / "figures" / f"{name}.png"
-            figure.savefig(path, dpi=120, bbox_inches="tight")
-            recorder.artifact(path, "figures")
-    except OSError:
-        raise  # a full disk concerns the whole run
-    except Exception as error:  # a picture is not worth a trained network
-        recorder.tags({"dlframe.figures": f"not drawn: {type(error).__name__}: {error}"})
-        print(f"dlframe: the figures could not be drawn: {error}", file=sys.stderr)
+class _Behind:
+    """Something done in a thread while training goes on; its error is raised when it is joined."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="dlframe-record", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._act()
+        except BaseException as error:
+            self._error = error
+
+    def join(self) -> None:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+
+def _plugins() -> dict[str, str]:
+    """Return distribution and version of each plugin that could be used."""
+    usable = [plugin for plugin in registry().plugins if plugin.status == "ok"]
+    return {plugin.name: f"{plugin.distribution} {plugin.version}".strip() for plugin in usable}
+
+
+def _sources(plugins: set[str]) -> dict[str, Path]:
+    """Return the folders of dlframe and of these plugins, as far as they are installed for editing."""
+    names = {p.distribution for p in registry().plugins if p.name in plugins}
+    found = {}
+    for name in sorted(names | {"dlframe"}):
+        try:
+            origin = json.loads(distribution(name).read_text("direct_url.json") or "{}")
+        except PackageNotFoundError:  # it lives in a notebook or a test
+            continue
+        if origin.get("dir_info", {}).get("editable"):
+            found[name] = Path(unquote(urlparse(origin["url"]).path))
+    return found
+
+
+def _peak_memory() -> int:
+    """Return the most resident memory that this process has had, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _write_example(parts: Parts, folder: Path) -> None:

@@ -4,6 +4,7 @@ import errno
 import gc
 import math
 import os
+import shlex
 import shutil
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,14 +19,17 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from dlframe.config.validate import validate
 from dlframe.errors import CheckpointError, ConfigError, DataError, DlframeError, StorageError
+from dlframe.tracking.backlog import Backlog
+from dlframe.tracking.console import CONSOLE, Console, captured
 from dlframe.tracking.earlier import Earlier, earlier
 from dlframe.tracking.recorder import Recorder, new_uid
-from dlframe.tracking.redaction import without_credentials
+from dlframe.tracking.redaction import redacted, without_credentials
 from dlframe.tracking.spool import FILE, Spool
+from dlframe.training.checkpoint import LAST
 from dlframe.training.fit import Fit
-from dlframe.training.prepare import Parts, prepare, read_config, save
+from dlframe.training.prepare import CHECKPOINT, Parts, prepare, read_config, save
 from dlframe.training.processes import read_order, report_result, run_apart
-from dlframe.training.record import Context, record_end, record_start
+from dlframe.training.record import Context, RunRecord
 from dlframe.training.resume import (
     check_data,
     find_unfinished,
@@ -81,6 +85,7 @@ def execute(
     overrides: Sequence[str] = (),
     command: Sequence[str] = (),
     parent: str | None = None,
+    replay_of: Path | None = None,
 ) -> Run:
     """Train, test and record one run.
 
@@ -89,6 +94,7 @@ def execute(
         overrides: what the user changed, for the record.
         command: the command line, for the record.
         parent: id of the multirun that it is a part of.
+        replay_of: folder of the run that it is to repeat, on the same data.
 
     Raises:
         DlframeError: the config, the data or the disk do not allow it, or the loss diverged.
@@ -98,7 +104,13 @@ def execute(
     folder = find_unfinished(checked) if checked["resume"] == "auto" else None
     if folder is not None:
         return resume(folder, command=command)
-    context = Context(overrides=list(overrides), command=list(command), parent=parent, again=False)
+    context = Context(
+        overrides=list(overrides),
+        command=list(command),
+        parent=parent,
+        again=False,
+        replay_of=str(replay_of) if replay_of else None,
+    )
     return _execute(checked, new_uid(), context)
 
 
@@ -122,7 +134,9 @@ def resume(folder: Path, *, command: Sequence[str] = ()) -> Run:
     config["tracking"]["root"] = str(folder.parent)
     if config["trainer"]["threads"] is None:
         config["trainer"]["threads"] = recorded_threads(folder)
-    context = Context(overrides=[], command=list(command), parent=None, again=True)
+    context = Context(
+        overrides=[], command=list(command), parent=None, again=True, replay_of=None
+    )
     return _execute(config, folder.name, context)
 
 
@@ -147,11 +161,13 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 def _execute_here(config: dict[str, Any], uid: str, context: Context, *, first: bool = True) -> Run:
-    with _threads(config["trainer"]["threads"]):
-        return _record(config, uid, context, first=first)
+    with _threads(config["trainer"]["threads"]), captured(Console()) as console:
+        return _record(config, uid, context, console, first=first)
 
 
-def _record(config: dict[str, Any], uid: str, context: Context, *, first: bool) -> Run:
+def _record(
+    config: dict[str, Any], uid: str, context: Context, console: Console, *, first: bool
+) -> Run:
     """Train and record; ``first`` says whether this process is the one that writes."""
     tracking = config["tracking"]
     run = Run(uid, Path(tracking["root"]).absolute() / uid)
@@ -163,8 +179,8 @@ def _record(config: dict[str, Any], uid: str, context: Context, *, first: bool) 
 
     # Whatever the user got wrong shows here, before anything is written.
     fit = Fit(prepare(config), run.folder, log)
-    if context["again"]:
-        check_data(run.folder, fit.parts)
+    if context["again"] or context["replay_of"]:
+        check_data(Path(context["replay_of"] or run.folder), fit.parts)
     try:
         recorder = Recorder(
             Path(tracking["root"]),
@@ -174,39 +190,46 @@ def _record(config: dict[str, Any], uid: str, context: Context, *, first: bool) 
             uid=uid,
             parent=context["parent"],
             enabled=tracking["enabled"] and first,
+            offline=tracking["offline"],
         )
     except StorageError:  # on a full disk a folder can be made, and nothing written into it
         if not context["again"]:
             shutil.rmtree(run.folder, ignore_errors=True)
         raise
+    record = RunRecord(recorder, fit.parts, run.folder, context) if first else None
     try:
         _make_folder(run.folder)
-        _train(run, fit, recorder, context, before, first=first)
+        if record is not None:
+            console.keep(run.folder / CONSOLE)
+        _train(run, fit, record, context, before)
     except BaseException as error:
         run.status = "KILLED" if _is_stop(error) else "FAILED"
-        recorder.finish(run.status, None if _is_stop(error) else _report(error))
+        if record is not None:
+            record.stop(fit.module)
+        console.close("stopped" if _is_stop(error) else _report(error))
+        recorder.finish(run.status, None if _is_stop(error) else redacted(_report(error)))
         if _is_stop(error):  # what is recorded is delivered without anybody waiting
-            raise KeyboardInterrupt from None
+            raise KeyboardInterrupt(_advice(run.folder)) from None
         _deliver(run, recorder, tracking["wait"])
         said = _translated(error, recorder.folder)
         if said is error:
             raise
         raise said from error
+    console.close()
     recorder.finish("FINISHED")
     _deliver(run, recorder, tracking["wait"])
     return run
 
 
-def _train(
-    run: Run, fit: Fit, recorder: Recorder, context: Context, before: Earlier, *, first: bool
-) -> None:
+def _train(run: Run, fit: Fit, record: RunRecord | None, context: Context, before: Earlier) -> None:
     parts, checkpoint = fit.parts, None
-    if first and not before.described:
+    if record is not None and not before.described:
         save(run.folder, parts)
-        record_start(recorder, parts, run.folder, context)
+        record.describe()
     if context["again"]:
         checkpoint = last_checkpoint(run.folder)
-        recorder.tags({"dlframe.attempts": before.attempts + 1})
+    if record is not None:
+        record.attach(before.attempts)
     fit.fit(checkpoint)
     tested = fit.test()
     run.epochs = fit.module.history
@@ -214,8 +237,8 @@ def _train(
         run.metrics |= {key: value for key, value in values.items() if key not in ("epoch", "step")}
     run.metrics |= _best(run.epochs, parts) | tested
     run.seconds = fit.module.seconds
-    if first:
-        record_end(recorder, parts, run.folder, fit.module, run.metrics, run.seconds)
+    if record is not None:
+        record.finish(fit.module, run.metrics, run.seconds)
 
 
 def _best(epochs: list[dict[str, float]], parts: Parts) -> dict[str, float]:
@@ -226,7 +249,7 @@ def _best(epochs: list[dict[str, float]], parts: Parts) -> dict[str, float]:
         return {}
     best = min(seen, key=lambda values: sign * values[monitor])
     found = {f"best/{k.replace('/', '_')}": v for k, v in best.items() if k.startswith("val/")}
-    return found | {"best/epoch": best["epoch"]}
+    return found | {"best/epoch": best["epoch"], "best/step": best["step"]}
 
 
 def _name(config: dict[str, Any]) -> str:
@@ -239,6 +262,15 @@ def _is_first_rank() -> bool:
     """Whether this process is the first of those that train together."""
     names = ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
     return all(os.environ.get(name, "0") == "0" for name in names)
+
+
+def _advice(folder: Path) -> str:
+    """Say how to go on with a run that was stopped."""
+    if not (folder / CHECKPOINT).with_name(LAST).is_file():
+        return ""
+    default = folder.parent == Path("runs").absolute()
+    where = "" if default else f" --root {shlex.quote(str(folder.parent))}"
+    return f"; `dlframe resume {folder.name}{where}` goes on"
 
 
 def _is_stop(error: BaseException) -> bool:
@@ -282,14 +314,12 @@ def _translated(error: BaseException, folder: Path) -> BaseException:
 
 
 def _deliver(run: Run, recorder: Recorder, seconds: float) -> None:
-    state = recorder.wait(seconds)
+    with Backlog() as backlog:
+        state = recorder.wait(seconds, lambda d: backlog.show(d.backlog, d.error))
     if recorder.enabled:
         run.tracking_uri = without_credentials(state.tracking_uri)
     run.mlflow_run_id = state.mlflow_run_id
-    if state.error:
-        run.note = state.error
-    elif not state.complete:
-        run.note = f"{state.backlog} records are still on their way to {run.tracking_uri}"
+    run.note = state.note
 
 
 # --- several processes ----------------------------------------------------------------------------

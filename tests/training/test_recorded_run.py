@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from mlflow.entities import Run as MlflowRun
+from mlflow.entities import LoggedModel
 from mlflow.tracking import MlflowClient
+from recorded_support import OVERRIDES, Recorded
 from sklearn.datasets import load_digits
 
 import dlframe
@@ -21,37 +22,11 @@ import dlframe
 # MLflow's own store uses what SQLAlchemy is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 
-OVERRIDES = [
-    "architecture=mlp",
-    "activation=gelu",
-    "optimizer.lr=2e-3",
-    "regularizer=[l2,dropout]",
-    "regularizer.dropout.p=0.1",
-    "trainer.max_epochs=4",
-    "seed=3",
-    "tracking.experiment=recorded",
-    "+tracking.tags={purpose: test}",
-]
-
-
-@pytest.fixture(scope="module")
-def recorded(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[dlframe.Run, MlflowRun, MlflowClient]:
-    """Train one run and fetch what MLflow has of it."""
-    root = tmp_path_factory.mktemp("runs")
-    run = dlframe.train(*OVERRIDES, f"tracking.root={root}")
-    assert run.note is None
-    assert run.mlflow_run_id is not None
-    client = MlflowClient(run.tracking_uri)
-    return run, client.get_run(run.mlflow_run_id), client
-
-
-Recorded = tuple[dlframe.Run, MlflowRun, MlflowClient]
+pytest_plugins = ["recorded_fixtures"]
 
 
 def test_parameters_are_the_effective_config(recorded: Recorded) -> None:
-    _, found, _ = recorded
+    found = recorded.found
     params = found.data.params
     expected = {
         "architecture": "mlp",
@@ -82,8 +57,14 @@ def test_curves_have_a_point_per_epoch_and_summaries_one(recorded: Recorded) -> 
         assert [point.value for point in history] == [
             values[key] for values in run.epochs if key in values
         ]
-    for key in ("best/val_accuracy", "test/accuracy", "test/roc_auc", "cost/seconds"):
+    for key in ("best/val_accuracy", "final/test_roc_auc", "final/val_loss", "cost/seconds"):
         assert [point.step for point in client.get_metric_history(found.info.run_id, key)] == [0]
+    (tested,) = client.get_metric_history(found.info.run_id, "test/accuracy")
+    assert tested.step == found.data.metrics["best/step"]
+    assert found.data.metrics["final/test_accuracy"] == tested.value
+    stages = ("train", "val", "test", "optim", "perf", "system", "best", "final", "cost")
+    named = {key.partition("/")[0] for key in found.data.metrics}
+    assert named == {*stages, "epoch"}
     assert found.data.metrics["test/accuracy"] == run.metrics["test/accuracy"]
     accuracies = [values["val/accuracy"] for values in run.epochs if "val/accuracy" in values]
     assert found.data.metrics["best/val_accuracy"] == max(accuracies)
@@ -110,12 +91,12 @@ def test_artifacts_hold_config_overrides_figure_and_weights(
     assert config["optimizer"]["lr"] == 0.002
     assert config["data"]["component"] == "dlframe/digits"
     overrides = json.loads((folder / "overrides.json").read_text())
-    assert overrides[: len(OVERRIDES)] == OVERRIDES
+    assert overrides[: len(OVERRIDES) - 1] == OVERRIDES[:-1]
     summary = json.loads((folder / "splits.json").read_text())
     assert sum(summary["sizes"].values()) == 1797
     assert "torch==" in (folder / "packages.txt").read_text()
     names = {a.path for a in client.list_artifacts(found.info.run_id, "checkpoints")}
-    assert names == {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+    assert names == {"checkpoints/last.ckpt"}  # the best weights are in the logged model
     figure = client.download_artifacts(
         found.info.run_id, "figures/confusion_matrix.png", str(tmp_path)
     )
@@ -136,6 +117,12 @@ def test_the_dataset_is_an_input_of_the_run(recorded: Recorded) -> None:
     assert {each.dataset.name for each in found.inputs.dataset_inputs} == {"digits"}
 
 
+def best_model(client: MlflowClient, experiment: str) -> LoggedModel:
+    found = client.search_logged_models([experiment], filter_string="name = 'best'")
+    (model,) = found
+    return model
+
+
 _SERVE = """
 import json, sys
 import mlflow, numpy as np
@@ -152,7 +139,7 @@ print(json.dumps({
 
 def test_the_logged_model_predicts_in_a_fresh_process(recorded: Recorded, tmp_path: Path) -> None:
     run, found, client = recorded
-    (model,) = client.search_logged_models([found.info.experiment_id])
+    model = best_model(client, found.info.experiment_id)
     images = load_digits().images[:20, None].astype(np.float32)
     np.save(tmp_path / "rows.npy", images)
     done = subprocess.run(
@@ -204,7 +191,7 @@ def test_a_served_table_may_have_gaps_and_lack_unused_columns(
     mlflow.set_tracking_uri(str(run.tracking_uri))
     assert run.mlflow_run_id is not None
     experiment = MlflowClient().get_run(run.mlflow_run_id).info.experiment_id
-    (logged,) = MlflowClient().search_logged_models([experiment])
+    logged = best_model(MlflowClient(), experiment)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
         served = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
