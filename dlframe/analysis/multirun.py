@@ -12,6 +12,7 @@ from dlframe.analysis.goals import MODE, PRIMARY, headline, watched
 from dlframe.analysis.remote import MULTIRUN_TAG
 from dlframe.analysis.report import report
 from dlframe.analysis.runs import RunData, read_root
+from dlframe.analysis.select import COMPARED
 from dlframe.analysis.tables import groups_table, pairs_table, runs_line
 from dlframe.tracking.provenance import provenance_tags
 from dlframe.tracking.recorder import Recorder
@@ -133,7 +134,7 @@ def record(
     )
     if parent is None:
         ids = " ".join(run.id for run in comparison.runs)
-        recorder.tags({**provenance_tags(words), MULTIRUN_TAG: "compared", "dlframe.compared": ids})
+        recorder.tags({**provenance_tags(words), MULTIRUN_TAG: "compared", COMPARED: ids})
     try:
         _store(recorder, comparison, parent.name if parent else heading, words)
     except BaseException as problem:

@@ -9,8 +9,10 @@ from typing import NamedTuple
 from dlframe.analysis.runs import RunData
 from dlframe.errors import ConfigError, RunNotFoundError, did_you_mean
 
-__all__ = ["LAST", "Selection", "key_of", "named", "passing", "select"]
+__all__ = ["COMPARED", "LAST", "Selection", "key_of", "named", "passing", "select"]
 
+COMPARED = "dlframe.compared"
+"""Tag of a run that stands for others, whose parent it is not: their ids."""
 LAST = "last"
 """The word for the latest multirun."""
 _SHORTEST = 4
@@ -59,7 +61,8 @@ def select(
             f"there are runs of {len(experiments)} experiments; choose one with --experiment: "
             f"{', '.join(experiments)}"
         )
-    ids = {run.id for run in chosen}
+    # A recorded comparison stands for the runs that it compared.
+    ids = {uid for run in chosen for uid in (run.id, *run.tags.get(COMPARED, "").split())}
     members = [
         run for run in pool if not run.group and (not ids or run.id in ids or run.parent in ids)
     ]
@@ -82,12 +85,12 @@ def named(word: str, pool: Sequence[RunData]) -> RunData:
         RunNotFoundError: no run, or more than one, answers to the word.
     """
     if word == LAST:
-        groups = [run for run in pool if run.group]
+        groups = [run for run in pool if run.group and COMPARED not in run.tags]
         if not groups:
             raise RunNotFoundError(
                 "there is no multirun yet; make one with `dlframe train -m`, or name runs"
             )
-        return max(groups, key=lambda run: run.id)
+        return max(groups, key=lambda run: (run.created, run.id))
     exact = [run for run in pool if word in (run.id, run.mlflow_run_id)]
     found = exact or [run for run in pool if len(word) >= _SHORTEST and _answers(run, word)]
     if len(found) > 1:
