@@ -65,7 +65,7 @@ def settings(config: DictConfig | Mapping[str, Any], group: str) -> Config:
     Raises:
         ConfigError: a value is unknown, of another type or out of bounds.
     """
-    node = config.get(group) or {}
+    node: Any = config.get(group) or {}
     if isinstance(node, DictConfig):
         node = OmegaConf.to_container(node, resolve=True)
     return _checked(group, node, dataclass_options(SETTINGS[group]), group)
