@@ -1,47 +1,18 @@
 """Which targets and weights the losses take, and what their links make of the outputs."""
 
-import inspect
 import math
 from typing import Any
 
 import pytest
 import torch
+from loss_support import CLASSES, build, logits, spec
 from torch import Tensor
 from torch.nn import functional as F
 
-from dlframe.components.losses import COMPONENTS
 from dlframe.errors import ConfigError
-from dlframe.interfaces.loss import Loss
 from dlframe.interfaces.spec import Spec
 
-BY_NAME = {component.name: component for component in COMPONENTS}
 MULTICLASS = ["cross_entropy", "kl", "binary_cross_entropy", "focal", "hinge"]
-CLASSES = torch.tensor([0, 2, 1, 1, 0, 2, 2, 1])
-
-
-def spec(task: str, size: int = 3, counts: tuple[int, ...] = ()) -> Spec:
-    names = tuple(f"c{i}" for i in range(size)) if task in ("classification", "multilabel") else ()
-    return Spec(
-        input="features",
-        input_shape=(4,),
-        output_size=size,
-        task=task,
-        class_names=names,
-        class_counts=counts,
-    )
-
-
-def build(name: str, about: Spec, **options: Any) -> Loss:
-    target = BY_NAME[name].load()
-    takes_spec = "spec" in inspect.signature(target).parameters
-    loss = target(spec=about, **options) if takes_spec else target(**options)
-    assert isinstance(loss, Loss)
-    return loss
-
-
-def logits(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
 
 # Both kinds of class targets.
 
