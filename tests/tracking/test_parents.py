@@ -1,0 +1,100 @@
+"""A run that stands for others: whatever is delivered first, each child is under one parent."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from fault_support import Server
+from tracking_support import end_delivery, sql
+
+from dlframe.tracking.recorder import Recorder
+
+pytest_plugins = ["tracking_fixtures"]
+
+RUNS = (
+    "SELECT uid.value, runs.name, runs.status, parent.value FROM runs "
+    "JOIN tags uid ON uid.run_uuid = runs.run_uuid AND uid.key = 'dlframe.run_uid' "
+    "LEFT JOIN tags nested ON nested.run_uuid = runs.run_uuid AND nested.key = 'mlflow.parentRunId' "
+    "LEFT JOIN tags parent ON parent.run_uuid = nested.value AND parent.key = 'dlframe.run_uid'"
+)
+
+
+def stored(store: Path) -> dict[str, tuple[str, str, str | None]]:
+    """Name, status and parent of each run in a store, by the run's own id."""
+    rows = sql(store, RUNS)
+    assert len({row[0] for row in rows}) == len(rows), f"a run is there twice: {rows}"
+    return {row[0]: (row[1], row[2], row[3]) for row in rows}
+
+
+def parent_in(root: Path, uri: str | None = None, *, deliver: bool) -> Recorder:
+    return Recorder(root, uri=uri, experiment="e", run_name="both", group=True, deliver=deliver)
+
+
+def child_in(root: Path, parent: str, uri: str | None = None, *, deliver: bool = True) -> Recorder:
+    recorder = Recorder(
+        root, uri=uri, experiment="e", run_name="child", parent=parent, deliver=deliver
+    )
+    recorder.metrics({"test/loss": 1.0}, 0)
+    recorder.finish("FINISHED")
+    return recorder
+
+
+def test_a_child_that_is_delivered_first_finds_its_parent(root: Path) -> None:
+    """The parent is recorded beside it, still at work: it is made in MLflow for the child's sake."""
+    parent = parent_in(root, deliver=False)
+    child = child_in(root, parent.uid)
+    assert child.wait(60.0).complete
+    assert stored(root / "mlflow.db")[child.uid] == ("child", "FINISHED", parent.uid)
+    other = child_in(root, parent.uid)
+    parent.metrics({"runs/finished": 2.0}, 0)
+    parent.finish("FAILED", "one of 3 jobs failed")
+    assert parent.wait(60.0).complete
+    assert other.wait(60.0).complete
+    assert stored(root / "mlflow.db") == {
+        parent.uid: ("both", "FAILED", None),
+        child.uid: ("child", "FINISHED", parent.uid),
+        other.uid: ("child", "FINISHED", parent.uid),
+    }
+
+
+def test_a_parent_takes_in_children_that_came_alone(root: Path, tmp_path: Path) -> None:
+    """A child's folder was copied to another place and delivered from there, without its parent."""
+    store = tmp_path / "shared.db"
+    uri = f"sqlite:///{store}"
+    parent = parent_in(root, uri, deliver=False)
+    parent.finish("FINISHED")
+    child = child_in(root, parent.uid, uri, deliver=False)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.move(child.folder, elsewhere / child.uid)
+    alone = Recorder(elsewhere, uri=uri, experiment="e", run_name=None, uid=child.uid)
+    alone.finish("FINISHED")
+    assert alone.wait(60.0).complete
+    end_delivery(elsewhere)
+    assert stored(store) == {child.uid: ("child", "FINISHED", None)}
+
+    again = Recorder(root, uri=uri, experiment="e", run_name=None, uid=parent.uid)
+    again.finish("FINISHED")
+    assert again.wait(60.0).complete
+    assert stored(store) == {
+        parent.uid: ("both", "FINISHED", None),
+        child.uid: ("child", "FINISHED", parent.uid),
+    }
+
+
+@pytest.mark.slow
+def test_a_server_that_comes_late_gets_parent_and_children_once(root: Path, tmp_path: Path) -> None:
+    server = Server(tmp_path / "server")
+    try:
+        parent = parent_in(root, server.uri, deliver=True)
+        children = [child_in(root, parent.uid, server.uri) for _ in range(3)]
+        parent.finish("FINISHED")
+        assert not parent.wait(1.0).complete
+        server.start()
+        for recorder in (parent, *children):
+            assert recorder.wait(90.0).complete
+        database = Path(server.database.removeprefix("sqlite:///"))
+        expected = {child.uid: ("child", "FINISHED", parent.uid) for child in children}
+        assert stored(database) == {parent.uid: ("both", "FINISHED", None), **expected}
+    finally:
+        server.close()
