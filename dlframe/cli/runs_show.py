@@ -148,11 +148,12 @@ def _plain(found: _Found) -> dict[str, Any]:
 def _link(found: _Found) -> str | None:
     """Return the address of the run's page, where its store is a server."""
     from dlframe.tracking.redaction import without_credentials
+    from dlframe.tracking.stores import Store, pages
 
-    run_id, uri = found.run.mlflow_run_id, without_credentials(found.uri).rstrip("/")
-    if run_id is None or found.experiment_id is None or not uri.startswith("http"):
+    uri = without_credentials(found.uri).rstrip("/")
+    if not uri.startswith(("http://", "https://")):
         return None
-    return f"{uri}/#/experiments/{found.experiment_id}/runs/{run_id}"
+    return pages(uri, Store(uri, found.run.mlflow_run_id, found.experiment_id))[1]
 
 
 def _print(found: _Found, root: Path) -> None:

@@ -109,10 +109,9 @@ def _open_elsewhere(store: "Store", *, as_json: bool) -> None:
 
 
 def _say(url: str, store: "Store", pid: int | None, *, as_json: bool) -> None:
-    experiment = run = None
-    if store.experiment_id is not None:
-        experiment = f"{url}/#/experiments/{store.experiment_id}"
-        run = f"{experiment}/runs/{store.run_id}"
+    from dlframe.tracking.stores import pages
+
+    experiment, run = pages(url, store)
     if as_json:
         found: dict[str, Any] = {"url": url, "experiment": experiment, "run": run, "pid": pid}
         print(json.dumps(found), flush=True)

@@ -7,7 +7,6 @@ closes that however the asking process ends, so that not even ``kill -9`` leaves
 
 import http.client
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -162,7 +161,7 @@ def main(arguments: Sequence[str]) -> None:
         [
             sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", port,
             "--workers", "1", "--serve-artifacts", "--artifacts-destination", artifacts,
-            "--uvicorn-opts", shlex.join(["--no-access-log"]),
+            "--uvicorn-opts", "--no-access-log --timeout-graceful-shutdown 1",
         ],
         stdin=subprocess.DEVNULL,
     )  # fmt: skip

@@ -13,9 +13,11 @@ from dlframe.tracking.launch import resolve_uri
 from dlframe.tracking.redaction import redacted
 from dlframe.tracking.spool import FILE, Spool
 
-__all__ = ["Store", "file_of", "meaning", "store_of"]
+__all__ = ["Store", "file_of", "meaning", "pages", "store_of"]
 
 _LONGEST = 300
+_VIEW = "workflowType=machine_learning"
+"""Without it MLflow shows its pages for language models, where training runs are a side matter."""
 _SCHEMA = re.compile(r"found version (\w+), but expected")
 _RAISED = re.compile(r"[\w.]*(?:Error|Exception|Interrupt): (.+)")
 _DRIVER_ERROR = re.compile(r"^\([\w.]+\)\s*")
@@ -63,6 +65,19 @@ def store_of(root: Path, uri: str | None) -> Store:
             "are with --root or --uri"
         )
     return Store(wanted)
+
+
+def pages(url: str, store: Store) -> tuple[str | None, str | None]:
+    """Return the addresses of the experiment's and the run's page in MLflow, as far as there are any.
+
+    Args:
+        url: where MLflow's server listens.
+        store: with the ids.
+    """
+    if store.experiment_id is None or store.run_id is None:
+        return None, None
+    runs = f"{url}/#/experiments/{store.experiment_id}/runs"
+    return f"{runs}?{_VIEW}", f"{runs}/{store.run_id}?{_VIEW}"
 
 
 def file_of(uri: str) -> Path | None:
