@@ -73,6 +73,8 @@ def unfinished(root: Path) -> Iterator[Path]:
         folder = path.parent
         spool = Spool(folder)
         try:
+            if spool.info().group:  # it stands for others and trains nothing to go on with
+                continue
             last = spool.last()
             ended = last is not None and last[1] == "finish"
             status = spool.read(last[0] - 1, 1)[0].body["status"] if last and ended else None

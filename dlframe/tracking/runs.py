@@ -4,6 +4,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -164,6 +165,11 @@ def _local(folder: Path, root: Path) -> RecordedRun:
 
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
+    if not path.is_file() and _is_group(folder):
+        raise RunNotFoundError(
+            f"{folder.name!r} is a multirun, which has no network of its own; choose one of its runs: "
+            f"`dlframe compare {folder.name} --by seed` shows the best"
+        )
     if not path.is_file():
         raise RunNotFoundError(
             f"run {folder.name!r} ended before its config was recorded ({str(path)!r} is missing); "
@@ -173,6 +179,13 @@ def _config(folder: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise RunNotFoundError(f"{str(path)!r} holds no config; choose another run")
     return loaded
+
+
+def _is_group(folder: Path) -> bool:
+    if not (folder / FILE).is_file():
+        return False
+    with closing(Spool(folder)) as spool:
+        return spool.info().group
 
 
 def _remote(name: str, root: Path, uri: str, folders: dict[str, Path]) -> RecordedRun:
