@@ -14,6 +14,7 @@ __all__ = ["learning_curves", "save"]
 
 Epochs = Sequence[Mapping[str, float]]
 _MANY = 40
+_COLOURS = {"train": "tab:blue", "val": "tab:orange"}
 
 
 def learning_curves(epochs: Epochs, task: Task) -> Figure | None:
@@ -32,8 +33,8 @@ def learning_curves(epochs: Epochs, task: Task) -> Figure | None:
         return None
     figure = Figure(figsize=(5.2 * len(panels), 3.6), layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for key in _measured(epochs, panel):
-            _draw(axes, epochs, key)
+        for key, colour in _coloured(_measured(epochs, panel)):
+            _draw(axes, epochs, key, colour)
         if panel == name:
             _mark_best(axes, epochs, task)
         axes.set(xlabel="optimizer step", ylabel=panel.replace("_", " "))
@@ -56,15 +57,20 @@ def _points(epochs: Epochs, key: str) -> tuple[list[float], list[float]]:
     return list(found), list(found.values())
 
 
-def _draw(axes: Axes, epochs: Epochs, key: str) -> None:
+def _coloured(keys: Sequence[str]) -> list[tuple[str, str]]:
+    """Give each curve a colour: in all figures the same for the parts of the data."""
+    others = iter(("tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:gray") * 9)
+    return [(key, next(others) if "loss_" in key else _COLOURS[key.split("/")[0]]) for key in keys]
+
+
+def _draw(axes: Axes, epochs: Epochs, key: str, colour: str) -> None:
     steps, values = _points(epochs, key)
     stage, _, name = key.partition("/")
-    colours = {"train": "tab:blue", "val": "tab:orange"}
     players = "loss_" in name
     axes.plot(
         steps,
         values,
-        color=None if players else colours.get(stage),
+        color=colour,
         marker="o" if len(steps) <= _MANY else None,
         markersize=3,
         linewidth=1.5,

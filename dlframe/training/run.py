@@ -234,7 +234,7 @@ def _train(run: Run, fit: Fit, record: RunRecord | None, context: Context, befor
     tested = fit.test()
     run.epochs = fit.module.history
     for values in run.epochs:
-        run.metrics |= {key: value for key, value in values.items() if key not in ("epoch", "step")}
+        run.metrics |= {key: value for key, value in values.items() if key != "step"}
     run.metrics |= _best(run.epochs, parts) | tested
     run.seconds = fit.module.seconds
     if record is not None:
