@@ -20,14 +20,12 @@ from dlframe.interfaces import Batch, Regularizer, Task
 from dlframe.training.build import needs_closure
 from dlframe.training.interruption import Interruption
 from dlframe.training.loader import Chunk, TensorLoader
+from dlframe.training.pace import Pace
 from dlframe.training.state import keep, restore, set_random_state
 from dlframe.training.sums import EpochSums, EvaluationSums
 
 __all__ = ["TrainingModule"]
 
-_CALL_SECONDS = 0.04
-"""How long one call should take: long against Lightning's 0.5 ms, short against a progress bar."""
-_MOST_STEPS = 512
 _PATIENCE = 5.0
 """Seconds after Ctrl-C in which training may reach the next place from which it can go on."""
 
@@ -154,7 +152,7 @@ class TrainingModule(L.LightningModule):
         }
         if self.distributed:
             torch.manual_seed(torch.initial_seed() + self.trainer.global_rank)
-        self.loader.steps_per_call = self.steps_per_call or self.accumulate
+        self._pace = Pace(self.loader, self.steps_per_call, self.accumulate)
 
     # --- training ---------------------------------------------------------------------------------
 
@@ -186,7 +184,7 @@ class TrainingModule(L.LightningModule):
                 self.sums.predicted(predicted, batch.y)
         self._check_finite(torch.stack(losses))
         self.position = (chunk.epoch, chunk.stop)
-        self._adapt(time.perf_counter() - started, len(batches))
+        self._learn_pace(time.perf_counter() - started, len(batches))
 
     def on_train_batch_end(self, outputs: Any, chunk: Chunk, index: int) -> None:
         """Stop, if that was asked for; a callback has written the checkpoint before."""
@@ -281,16 +279,12 @@ class TrainingModule(L.LightningModule):
                 "check the data for extreme values"
             )
 
-    def _adapt(self, seconds: float, batches: int) -> None:
-        """Choose how many steps the next call runs; results do not depend on it."""
-        if self.steps_per_call is None:
-            if self.distributed:  # all processes must make the same calls, or they wait for ever
-                seconds = float(self._over_processes(torch.tensor(seconds, device=self.device)))
-                seconds /= self.trainer.world_size
-            wanted = int(_CALL_SECONDS / max(seconds / batches, 1e-6))
-            number = max(1, min(wanted, 4 * self.loader.steps_per_call, _MOST_STEPS))
-            # Whole optimizer steps, so that every call ends where training can be resumed.
-            self.loader.steps_per_call = -(-number // self.accumulate) * self.accumulate
+    def _learn_pace(self, seconds: float, batches: int) -> None:
+        if self.distributed and self._pace.adapts:
+            # All processes must make the same calls, or they wait for ever.
+            seconds = float(self._over_processes(torch.tensor(seconds, device=self.device)))
+            seconds /= self.trainer.world_size
+        self._pace.took(seconds, batches)
 
     def _move_schedules(self, value: float | None = None) -> None:
         schedules = self.lr_schedulers()

@@ -208,6 +208,21 @@ def test_the_same_command_goes_on_with_resume_auto(
         end_delivery(tmp_path / "runs")
 
 
+@pytest.mark.slow
+def test_two_processes_that_were_killed_go_on_together(tmp_path: Path) -> None:
+    """Random numbers, sums and running statistics differ by process; each gets its own back."""
+    words = ("trainer=ddp_cpu", "architecture=cnn", "data.limit=600", "trainer.max_epochs=6")
+    try:
+        whole = dlframe(*TRAIN, *words, cwd=tmp_path)
+        assert whole.returncode == 0, whole.stderr
+        folder = killed(tmp_path, *words)
+        done = dlframe("resume", folder.name, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert_same(json.loads(whole.stdout), json.loads(done.stdout))
+    finally:
+        end_delivery(tmp_path / "runs")
+
+
 def test_what_cannot_be_gone_on_with(place: Path, undisturbed: dict[str, Any]) -> None:
     done = dlframe("resume", undisturbed["run"], cwd=place)
     assert done.returncode == 1
