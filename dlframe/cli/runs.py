@@ -6,6 +6,7 @@ import math
 import shutil
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,8 @@ def run(argv: list[str]) -> int:
     if arguments.json:
         print(json.dumps([_plain(each, metric) for each in shown], indent=1))
     else:
-        _print(shown, metric)
+        members = Counter(each.run.parent for each in listed)
+        _print(shown, metric, members, by_default=arguments.uri is None)
         if len(shown) < len(chosen):
             notes.append(f"{len(shown)} of {len(chosen)} runs; --limit 0 shows all")
         if gone := sum(each.gone for each in chosen):
@@ -194,14 +196,19 @@ def _plain(each: "Listed", metric: str | None) -> dict[str, Any]:
     }
 
 
-def _print(listed: "list[Listed]", metric: str | None) -> None:
-    rows = [("id", "status", "started", "metric", "", "name", "differs from the defaults")]
+def _print(
+    listed: "list[Listed]", metric: str | None, members: Counter[str | None], *, by_default: bool
+) -> None:
+    others = "the defaults" if by_default else "most runs"
+    rows = [("id", "status", "started", "metric", "", "name", f"differs from {others}")]
     for each in listed:
         run, headline = each.run, _headline(each, metric)
         name, value = (headline[0], f"{headline[1]:.4g}") if headline else ("", "")
         started = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created / 1000))
         status = "gone" if each.gone else run.status.lower()
         differs = " ".join(f"{key}={value}" for key, value in each.differs)
+        if run.group:
+            differs = f"multirun of {members[run.id]} runs"
         rows.append((run.id, status, started, name, value, run.name, differs))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     # A pipe gets everything; a terminal gets lines that fit.
