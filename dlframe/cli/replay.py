@@ -3,10 +3,11 @@
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlframe.cli.parser import command_parser
-from dlframe.cli.recorded import add_run_arguments, folder_of
+from dlframe.cli.recorded import add_run_arguments
 from dlframe.cli.result import report, summary
 
 if TYPE_CHECKING:
@@ -34,7 +35,15 @@ def run(argv: list[str]) -> int:
         help="refuse where anything differs; fail where numbers part",
     )
     arguments = parser.parse_args(argv)
-    folder = folder_of(arguments)
+    root = Path(arguments.root).absolute()
+    from dlframe.tracking.runs import find_run
+
+    recorded = find_run(arguments.run, root, arguments.uri)
+    folder, elsewhere = recorded.folder, recorded.folder.parent != root
+    if elsewhere:
+        from dlframe.tracking.remote import fetch_record
+
+        fetch_record(recorded)
     from dlframe.training.replay import differences, replay
 
     found = list(differences(folder))
@@ -44,7 +53,13 @@ def run(argv: list[str]) -> int:
         if len(found) > _SHOWN:
             more = len(found) - _SHOWN
             print(f"dlframe: {more} more differences (--json lists all)", file=sys.stderr)
-    done = replay(folder, strict=arguments.strict, command=["dlframe", "replay", *argv])
+    done = replay(
+        folder,
+        root=root,
+        uri=recorded.uri if elsewhere else None,
+        strict=arguments.strict,
+        command=["dlframe", "replay", *argv],
+    )
     if arguments.json:
         facts = asdict(done) | {"run": done.run.id}
         print(json.dumps(summary(done.run) | {"replay": facts}))

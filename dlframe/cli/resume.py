@@ -16,9 +16,9 @@ def run(argv: list[str]) -> int:
         "resume",
         "Go on with a run that was killed or stopped, from its last checkpoint (or from its beginning, "
         "if it had none yet). Config, data and seed are those of its record; on a CPU the result is "
-        "that of a run which was never interrupted. `last` is the latest unfinished run. `dlframe train "
-        "resume=auto ...` does the same for the latest unfinished run of the same config, and begins a "
-        "new one where there is none.",
+        "that of a run which was never interrupted. `last` is the latest unfinished run. `dlframe "
+        "train resume=auto ...` does the same for the latest unfinished run of the same config, and "
+        "begins a new one where there is none.",
         "last",
         "20261121-093412-k3x9",
     )

@@ -1,14 +1,17 @@
 """What is recorded already of a run that another process goes on with."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlframe.tracking.spool import FILE, Record, Spool, claim
 
-__all__ = ["Earlier", "earlier", "recorded_metrics", "unfinished"]
+__all__ = ["METRICS", "Earlier", "earlier", "recorded_metrics", "unfinished"]
 
 _AT_ONCE = 10_000
+METRICS = "metrics.json"
+"""The metrics of a run that was fetched from MLflow, as a list of name, step and value."""
 
 
 @dataclass
@@ -56,11 +59,14 @@ def earlier(folder: Path) -> Earlier:
 
 
 def recorded_metrics(folder: Path) -> Iterator[tuple[str, int, float]]:
-    """Yield name, step and value of every metric that is recorded of the run, in order.
+    """Yield name, step and value of every metric of the run, from its spool or what was fetched.
 
     Raises:
         sqlite3.Error: the spool cannot be read.
     """
+    fetched = folder / METRICS
+    if fetched.is_file():
+        yield from (tuple(each) for each in json.loads(fetched.read_text()))
     for record in _records(folder):
         if record.kind == "metrics":
             for key, value in record.body["values"].items():

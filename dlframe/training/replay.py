@@ -64,13 +64,22 @@ class Replay:
     parting: Parting | None
 
 
-def replay(folder: Path, *, strict: bool = False, command: Sequence[str] = ()) -> Replay:
+def replay(
+    folder: Path,
+    *,
+    root: Path | None = None,
+    uri: str | None = None,
+    strict: bool = False,
+    command: Sequence[str] = (),
+) -> Replay:
     """Train a run again from its record, and compare every metric.
 
     Config, seed and number of threads are the recorded ones, and the data must be.
 
     Args:
         folder: the run's folder.
+        root: folder of the new run's folder; None puts it beside the old one's.
+        uri: where to record the new run; None means where the old one was.
         strict: refuse to train where anything is not as it was.
         command: the command line, for the record.
 
@@ -92,7 +101,8 @@ def replay(folder: Path, *, strict: bool = False, command: Sequence[str] = ()) -
             "that, or leave out --strict"
         )
     config = read_config(folder)
-    config["tracking"]["root"] = str(folder.parent)
+    config["tracking"]["root"] = str(root or folder.parent)
+    config["tracking"]["uri"] = uri or config["tracking"]["uri"]
     config["resume"] = "never"
     if config["trainer"]["threads"] is None:
         config["trainer"]["threads"] = recorded_threads(folder)

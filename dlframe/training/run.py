@@ -131,12 +131,15 @@ def resume(folder: Path, *, command: Sequence[str] = ()) -> Run:
             f"run {folder.name!r} is finished, there is nothing to go on with; train another with "
             f"`dlframe train`, or it again with `dlframe replay {folder.name}`"
         )
+    if not (folder / FILE).is_file() and last_checkpoint(folder) is None:
+        raise CheckpointError(
+            f"{str(folder)!r} holds no checkpoint to go on from; resume the run on the machine that "
+            "trained it, with --root and the folder of its runs"
+        )
     config["tracking"]["root"] = str(folder.parent)
     if config["trainer"]["threads"] is None:
         config["trainer"]["threads"] = recorded_threads(folder)
-    context = Context(
-        overrides=[], command=list(command), parent=None, again=True, replay_of=None
-    )
+    context = Context(overrides=[], command=list(command), parent=None, again=True, replay_of=None)
     return _execute(config, folder.name, context)
 
 

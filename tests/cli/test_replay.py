@@ -1,6 +1,7 @@
 """Recorded runs trained again: equal to the last bit, or told where not and why."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,24 @@ def test_a_run_without_record_cannot_be_compared(place: Path) -> None:
     again = dlframe("replay", json.loads(done.stdout)["run"], "--root", "bare", cwd=place)
     assert again.returncode == 1
     assert "holds no recorded metrics to compare with" in one_sentence(again.stderr)
+
+
+def test_a_run_is_replayed_from_what_mlflow_holds(
+    place: Path, first: dict[str, Any], tmp_path: Path
+) -> None:
+    """On another machine there is no folder of the run: config and metrics come from the store."""
+    assert status_of(place / "runs", first["run"]) == "FINISHED"
+    store = f"sqlite:///{place / 'runs' / 'mlflow.db'}"
+    shutil.copy(place / "tumours.csv", tmp_path)
+    try:
+        done = dlframe("replay", first["run"], "--uri", store, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout)
+        assert Path(result["folder"]).parent == tmp_path / "runs"
+        assert result["replay"]["parting"] is None
+        assert result["replay"]["compared"] > 30
+        refused = dlframe("resume", first["run"], "--uri", store, cwd=tmp_path)
+        assert refused.returncode == 1
+        assert "holds no checkpoint to go on from" in one_sentence(refused.stderr)
+    finally:
+        end_delivery(tmp_path / "runs")
