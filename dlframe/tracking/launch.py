@@ -8,6 +8,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from dlframe.tracking.credentials import with_credentials
+
 __all__ = ["LOCK", "LOG", "child_environment", "default_uri", "ensure_delivery", "resolve_uri"]
 
 LOCK = "delivery.lock"
@@ -22,13 +24,13 @@ def default_uri(root: Path) -> str:
 
 
 def resolve_uri(uri: str | None, root: Path) -> str:
-    """Return an absolute tracking URI: the store in ``root`` where none is given."""
+    """Return an absolute tracking URI, with credentials: the store in ``root`` where none is given."""
     if uri is None:
         return default_uri(root)
     scheme, separator, path = uri.partition(":///")
     if scheme.startswith("sqlite") and separator and not path.startswith("/"):
         return f"{scheme}:///{Path(path).absolute()}"
-    return uri
+    return with_credentials(uri, root)
 
 
 def ensure_delivery(root: Path) -> bool:

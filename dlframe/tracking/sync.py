@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from dlframe.errors import RunNotFoundError, StorageError
+from dlframe.tracking.credentials import kept_apart
 from dlframe.tracking.launch import ensure_delivery, resolve_uri
 from dlframe.tracking.progress import Delivery, progress
 from dlframe.tracking.spool import FILE, MARKER, OFFLINE, Spool, claim
@@ -50,7 +51,7 @@ def _release(folder: Path, uri: str | None) -> bool:
     try:
         with closing(Spool(folder)) as spool:
             if uri is not None:
-                spool.redirect(resolve_uri(uri, folder.parent))
+                spool.redirect(kept_apart(resolve_uri(uri, folder.parent), folder.parent))
             (folder / OFFLINE).unlink(missing_ok=True)
             last = spool.last()
             to = resolve_uri(spool.info().uri, folder.parent)
