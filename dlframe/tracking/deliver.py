@@ -6,6 +6,7 @@ a few seconds.
 """
 
 import fcntl
+import gc
 import logging
 import os
 import sqlite3
@@ -146,6 +147,7 @@ def main(arguments: Sequence[str]) -> int:
     os.nice(10)  # where cores are few, training comes first
     root = Path(arguments[0]).absolute()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    gc.set_threshold(50_000, 20, 100)  # a batch makes many objects, and few circles
     loop = DeliveryLoop(root)
     while True:
         with ExitStack() as stack:

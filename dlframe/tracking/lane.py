@@ -4,6 +4,7 @@ A sink that hangs or fails holds up nobody but itself. It is tried again with gr
 long as there are records.
 """
 
+import gc
 import logging
 import random
 import sqlite3
@@ -132,6 +133,9 @@ class Lane:
         try:
             if self._sink is None:
                 self._sink = self._make(self._name)
+                # A sink brings a library of some 500,000 objects along, which stay; to look through
+                # them again and again for garbage took a third of the delivery's time.
+                gc.freeze()
             if self._send_samples(self._sink, run, cursor):
                 spool.advance(self._name, cursor)
             for seq in self._sink.deliver(run, records, cursor.state):

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlframe.errors import StorageError
+from dlframe.tracking.journal import recover
 from dlframe.tracking.launch import ensure_delivery
 from dlframe.tracking.recorder import user_name
-from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.spool import FILE, OFFLINE, Spool, claim, entry
-from dlframe.tracking.stores import meaning
+from dlframe.tracking.stores import asking
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -45,11 +45,13 @@ def close_if_dead(folder: Path, spool: Spool) -> bool:
     """Write the status that the training process could not write any more; return whether it was.
 
     Raises:
+        OSError: the journal of the training process cannot be read.
         sqlite3.Error: the spool cannot be written.
     """
     with claim(folder) as claimed:
         if claimed is None:
             return False
+        recover(folder, spool)
         last = spool.last()
         if last is None or last[1] == "finish":
             return False
@@ -100,14 +102,7 @@ def reap_store(uri: str, root: Path) -> list[Left]:
         StorageError: the store does not answer.
     """
     root = root.absolute()
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    import requests
-    from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
-
-    try:
-        client = MlflowClient(uri)
+    with asking(uri, "runs") as client:
         experiments = [each.experiment_id for each in client.search_experiments()]
         wanted = f"attributes.status = 'RUNNING' AND tags.`{_UID_TAG}` LIKE '%'"
         running = client.search_runs(experiments, wanted, max_results=_MOST) if experiments else []
@@ -117,10 +112,6 @@ def reap_store(uri: str, root: Path) -> list[Left]:
             if left.closed:
                 client.set_tag(run.info.run_id, _ERROR_TAG, f"{_SAID} (dlframe runs reap)")
                 client.set_terminated(run.info.run_id, "KILLED")
-    except (MlflowException, requests.RequestException) as error:
-        raise StorageError(
-            f"runs of {without_credentials(uri)} cannot be closed: {meaning(str(error))}"
-        ) from error
     return found
 
 

@@ -18,9 +18,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dlframe.errors import StorageError
+from dlframe.tracking.credentials import kept_apart
+from dlframe.tracking.entries import Entry, Kind, entry
+from dlframe.tracking.journal import Journal, recover
 from dlframe.tracking.launch import ensure_delivery, resolve_uri
 from dlframe.tracking.progress import Delivery, progress
-from dlframe.tracking.spool import OFFLINE, Entry, Kind, RunInfo, Spool, entry, take
+from dlframe.tracking.spool import OFFLINE, RunInfo, Spool, take
 
 __all__ = ["REBUILD", "Delivery", "Recorder", "new_uid", "user_name"]
 
@@ -51,10 +54,10 @@ def new_uid() -> str:
 class Recorder:
     """Records one run into its spool; a process of its own delivers it to MLflow.
 
-    Every call writes to the spool before it returns, some tens of microseconds, so that nothing is
-    lost however the process ends. Where the disk is full, or so slow that calls would hold training
-    up by more than 1 %, they go to a list in memory, which a thread writes twice a second. The
-    calls may come from any thread.
+    Every call writes to a journal before it returns, so that nothing is lost however the process
+    ends; a thread moves that into the spool twice a second. While the disk is full, or so slow that
+    calls would hold training up by more than 1 %, calls are kept in memory only. They may come from
+    any thread.
 
     Args:
         root: folder of all runs; the run's own is ``root/uid``.
@@ -147,11 +150,16 @@ class Recorder:
                 (self.folder / OFFLINE).touch()
             elif (self.folder / OFFLINE).exists():
                 self._offline, self._deliver = True, False
-            spool = Spool.create(self.folder, info, patience=0.0)
+            if info.uri is not None:
+                info = replace(info, uri=kept_apart(info.uri, self.root))
+            spool = Spool.create(self.folder, info)
+            recover(self.folder, spool)
             last = spool.last()
             # Later steps of the computer's clock leave the recorded times alone.
             self._ahead = max(info.created, last[2] if last else 0) - _ticks()
-            spool.append([entry("start", self._now(), {"pid": os.getpid()})])
+            self._seq = last[0] + 1 if last else 1
+            spool.append([self._entry("start", {"pid": os.getpid()})])
+            self._journal = Journal(self.folder)
             if self._deliver:
                 ensure_delivery(self.root)
             self._next_check = time.monotonic() + self._check_every
@@ -280,23 +288,37 @@ class Recorder:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is in memory to the spool; an error is remembered, never raised."""
+        """Move what the journal holds into the spool; an error is remembered, never raised."""
         with self._flushing:
-            while self.enabled and self._entries:
-                # They stay in the list meanwhile, so that later ones line up behind them.
-                batch = list(islice(self._entries, _AT_ONCE))
-                try:
-                    self._spool.append(batch)
-                except sqlite3.Error as error:
-                    self._tell("disk", self._unwritten(error))
-                    return
-                with self._write:
-                    for _ in batch:
-                        self._entries.popleft()
+            if not self.enabled:
+                return
+            try:
+                if self._entries:
+                    self._move()
+            except (OSError, sqlite3.Error) as error:
+                self._tell("disk", self._unwritten(error))
+            else:
                 self._problems.pop("disk", None)
-            if self._finished:
-                # From here on the delivery process needs no sign of life.
-                self._release()
+                if self._finished and self._claim is not None:
+                    self._journal.close()
+                    # From here on the delivery process needs no sign of life.
+                    self._release()
+
+    def _move(self) -> None:
+        new = self._journal.prepare()
+        with self._write:
+            if new is not None:
+                self._journal.turn(new)
+            number = len(self._entries)
+        while number:
+            with self._write:
+                batch = list(islice(self._entries, min(number, _AT_ONCE)))
+            self._spool.append(batch)
+            with self._write:
+                for _ in batch:
+                    self._entries.popleft()
+            number -= len(batch)
+        self._journal.forget()
 
     def _tell(self, problem: str, sentence: str) -> None:
         self._problems[problem] = sentence
@@ -304,7 +326,7 @@ class Recorder:
             self._told.add(problem)
             print(f"dlframe: {sentence}; training goes on", file=sys.stderr)
 
-    def _unwritten(self, error: sqlite3.Error) -> str:
+    def _unwritten(self, error: OSError | sqlite3.Error) -> str:
         return f"the spool in {str(self.folder)!r} could not be written: {error}"
 
     def wait(self, timeout: float, show: Callable[[Delivery], object] | None = None) -> Delivery:
@@ -345,35 +367,37 @@ class Recorder:
             return
         if self._finished:
             raise RuntimeError(f"{kind} cannot be recorded: run {self.uid!r} has been finished")
-        try:
-            made = entry(kind, self._now(), body)
-        except (TypeError, ValueError) as error:
-            self._lost += 1
-            self._tell("content", f"{kind} could not be recorded: {error}")
-            return
         with self._write:
-            if self._entries or self._is_slow():
-                self._keep(made)
-                return
-            began = time.perf_counter()
             try:
-                self._spool.append([made])
-            except sqlite3.Error as error:
-                self._keep(made)
-                self._tell("disk", self._unwritten(error))
-            self._waited += max(0.0, time.perf_counter() - began - _CHEAP)
+                made = self._entry(kind, body)
+            except (TypeError, ValueError) as error:
+                self._lost += 1
+                self._tell("content", f"{kind} could not be recorded: {error}")
+                return
+            if kind == "metrics" and len(self._entries) >= _MOST_BUFFERED:
+                self._lost += 1
+                self._tell("full", "metrics are lost: the disk of the spool stays full")
+                return
+            self._entries.append(made)
+            if not self._is_slow():
+                self._write_down(made)
+
+    def _entry(self, kind: Kind, body: dict[str, Any]) -> Entry:
+        made = entry(kind, self._now(), body, self._seq)
+        self._seq += 1
+        return made
+
+    def _write_down(self, made: Entry) -> None:
+        began = time.perf_counter()
+        try:
+            self._journal.write(made)
+        except OSError as error:
+            self._tell("disk", self._unwritten(error))
+        self._waited += max(0.0, time.perf_counter() - began - _CHEAP)
 
     def _is_slow(self) -> bool:
         """Whether writing has held training up for longer than it may."""
         return self._waited > _SPARE_SECONDS + _SPARE_PART * (time.monotonic() - self._began)
-
-    def _keep(self, made: Entry) -> None:
-        """Hold an entry for the thread to write; beyond the limit metrics are given up."""
-        if made.kind == "metrics" and len(self._entries) >= _MOST_BUFFERED:
-            self._lost += 1
-            self._tell("full", "metrics are lost: the disk of the spool stays full")
-        else:
-            self._entries.append(made)
 
     def _now(self) -> int:
         return _ticks() + self._ahead
@@ -381,10 +405,6 @@ class Recorder:
     def _run(self) -> None:
         while not self._stop.wait(_FLUSH_EVERY):
             self.flush()
-            try:
-                self._spool.fold()
-            except sqlite3.Error as error:
-                self._tell("disk", self._unwritten(error))
             self._watch()
 
     def _watch(self) -> None:

@@ -1,8 +1,8 @@
 """The spool of a run: what was recorded, in order, and how far each sink has delivered it.
 
-SQLite in write-ahead mode, from the standard library. Only the training process writes it, so that
-no other process can hold it up; the delivery process reads, and keeps one small file per sink for
-how far it came. Neither mlflow nor torch is imported here.
+SQLite in write-ahead mode, from the standard library. Only the training process writes it, from a
+thread that follows its journal (``journal``); the delivery process reads, and keeps one small file
+per sink for how far it came. Neither mlflow nor torch is imported here.
 """
 
 import fcntl
@@ -10,13 +10,14 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
+from dlframe.tracking.entries import Entry, Kind, Record, decoded, entry
 from dlframe.tracking.redaction import without_credentials
 
 __all__ = [
@@ -43,51 +44,15 @@ on it as proof of life, which the kernel drops however that process ends."""
 OFFLINE = "offline"
 """A file in each run folder of which nothing is delivered until ``dlframe sync`` removes it."""
 
-Kind = Literal[
-    "start", "process", "experiment", "params", "metrics", "tags", "artifact", "dataset", "checkpoint",
-    "model", "finish",
-]  # fmt: skip
-
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records (
     seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, time INTEGER NOT NULL, body TEXT NOT NULL
 );
 """
-_INSERT = "INSERT INTO records (kind, time, body) VALUES (?, ?, ?)"
+_INSERT = "INSERT OR IGNORE INTO records (seq, kind, time, body) VALUES (?, ?, ?, ?)"
 _CURSOR = "delivered-{}.json"
 _TO = "to"
-_MUCH = 1_000_000
-"""Characters of records from which on the write-ahead log is folded into the file."""
-_MANY_PAGES = 4_000
-"""Pages (of 4 KiB) in the write-ahead log from which on appending waits for a moment for it."""
-
-
-class Entry(NamedTuple):
-    """Something to append: its kind, when it happened (ms since 1970) and its content as JSON."""
-
-    kind: Kind
-    time: int
-    text: str
-
-
-class Record(NamedTuple):
-    """An entry in the spool with its place in the order."""
-
-    seq: int
-    kind: Kind
-    time: int
-    body: dict[str, Any]
-
-
-def entry(kind: Kind, time: int, body: Mapping[str, Any]) -> Entry:
-    """Return what to append.
-
-    Raises:
-        TypeError: JSON has no such content, for instance a tuple as a key.
-        ValueError: the content holds itself.
-    """
-    return Entry(kind, time, _encode(body))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,28 +100,24 @@ class Spool:
 
     Args:
         folder: the run's folder; the spool must exist, see ``create``.
-        patience: seconds to wait for a process that locks the file.
 
     Raises:
         sqlite3.Error: the file is missing or is no spool.
     """
 
-    def __init__(self, folder: Path, *, patience: float = 10.0) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._unfolded = 0
-        self._connection = _connect(f"file:{_quoted(folder / FILE)}?mode=rw", patience)
-        # Folding the log into the file waits for the disk: `fold` does it, in a thread of its own.
-        self._connection.execute("PRAGMA wal_autocheckpoint=0")
+        self._connection = _connect(f"file:{_quoted(folder / FILE)}?mode=rw")
 
     @classmethod
-    def create(cls, folder: Path, info: RunInfo, *, patience: float = 10.0) -> "Spool":
+    def create(cls, folder: Path, info: RunInfo) -> "Spool":
         """Make the spool in ``folder``, or open the one that is there to go on with it.
 
         Raises:
             sqlite3.Error: the disk is full, read-only, or holds something else under that name.
         """
-        connection = _connect(f"file:{_quoted(folder / FILE)}?mode=rwc", 10.0)
+        connection = _connect(f"file:{_quoted(folder / FILE)}?mode=rwc")
         try:
             # WAL with synchronous=NORMAL keeps every commit through the death of a process; only a
             # power cut can take the last ones, and no commit waits for the disk.
@@ -170,7 +131,7 @@ class Spool:
                 )
         finally:
             connection.close()
-        return cls(folder, patience=patience)
+        return cls(folder)
 
     def info(self) -> RunInfo:
         """Return what identifies the run."""
@@ -191,34 +152,13 @@ class Spool:
             )
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Append all ``entries`` in one transaction, or none of them.
+        """Append all ``entries`` in one transaction, or none; those that are there already stay.
 
         Raises:
             sqlite3.Error: the disk is full or cannot be written.
         """
-        with self._lock:
-            if len(entries) == 1:  # each statement by itself is a transaction too, a cheaper one
-                self._connection.execute(_INSERT, entries[0])
-            else:
-                with _transaction(self._connection):
-                    self._connection.executemany(_INSERT, entries)
-            self._unfolded += sum(len(entry.text) for entry in entries)
-
-    def fold(self) -> None:
-        """Fold the write-ahead log into the file once much is in it; hardly holds up ``append``.
-
-        Raises:
-            sqlite3.Error: the disk is full or cannot be written.
-        """
-        if self._unfolded < _MUCH:
-            return
-        self._unfolded = 0
-        with closing(_connect(f"file:{_quoted(self._folder / FILE)}?mode=rw", 0.0)) as own:
-            (_, pages, _) = own.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if pages > _MANY_PAGES:
-                # The log starts again from its beginning only when nothing is left in it.
-                with self._lock:
-                    own.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        with self._lock, _transaction(self._connection):
+            self._connection.executemany(_INSERT, entries)
 
     def read(self, after: int, limit: int) -> list[Record]:
         """Return up to ``limit`` records that follow number ``after``, in order."""
@@ -227,7 +167,7 @@ class Spool:
                 "SELECT seq, kind, time, body FROM records WHERE seq > ? ORDER BY seq LIMIT ?",
                 (after, limit),
             ).fetchall()
-        return [Record(seq, kind, time, json.loads(body)) for seq, kind, time, body in rows]
+        return [Record(seq, kind, time, decoded(body)) for seq, kind, time, body in rows]
 
     def last(self) -> tuple[int, Kind, int] | None:
         """Return number, kind and time of the last record."""
@@ -245,7 +185,7 @@ class Spool:
                 "ORDER BY seq DESC LIMIT 1",
                 (after, kind),
             ).fetchone()
-        return Record(row[0], row[1], row[2], json.loads(row[3])) if row else None
+        return Record(row[0], row[1], row[2], decoded(row[3])) if row else None
 
     def of_kinds(self, *kinds: Kind) -> list[Record]:
         """Return all records of some kinds, in order; that of metrics is better read in parts."""
@@ -255,19 +195,20 @@ class Spool:
                 f"WHERE kind IN ({', '.join('?' * len(kinds))}) ORDER BY seq",
                 kinds,
             ).fetchall()
-        return [Record(seq, kind, time, json.loads(body)) for seq, kind, time, body in rows]
+        return [Record(seq, kind, time, decoded(body)) for seq, kind, time, body in rows]
 
     def latest_value(self, metric: str) -> float | None:
         """Return a metric's last value, without reading those of the others."""
         with self._lock:
             rows = self._connection.execute(
-                "SELECT body FROM records WHERE kind = 'metrics' AND instr(body, ?) "
-                "ORDER BY seq DESC",
-                (f"{_encode(metric)}:",),
+                # As blobs, since in binary a name comes after bytes that would end a text.
+                "SELECT body FROM records WHERE kind = 'metrics' "
+                "AND instr(CAST(body AS BLOB), CAST(? AS BLOB)) ORDER BY seq DESC",
+                (metric,),
             )
             for (body,) in rows:
-                values: dict[str, float] = json.loads(body)["values"]
-                if metric in values:  # else its name is the end of another one's
+                values: dict[str, float] = decoded(body)["values"]
+                if metric in values:  # else its name is a part of another one's
                     return values[metric]
         return None
 
@@ -363,9 +304,9 @@ def is_claimed(folder: Path) -> bool:
     return False
 
 
-def _connect(uri: str, patience: float) -> sqlite3.Connection:
+def _connect(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False
+        uri, uri=True, timeout=10.0, isolation_level=None, check_same_thread=False
     )
     connection.execute("PRAGMA synchronous=NORMAL")
     return connection
@@ -385,11 +326,3 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
-
-
-def _plain(value: Any) -> Any:
-    """Turn NumPy scalars and paths into what JSON holds."""
-    return value.item() if hasattr(value, "item") else str(value)
-
-
-_encode = json.JSONEncoder(default=_plain, separators=(",", ":")).encode

@@ -95,6 +95,10 @@ def outcome_of(scene: Scene, trainer: Trainer) -> Outcome:
     return outcome(trainer, scene.database or scene.server.database)
 
 
+def _nothing(scene: Scene) -> None:
+    scene.ended(scene.trainer())
+
+
 def _absent(scene: Scene) -> None:
     scene.server.proxy.set("refuse")
     trainer = scene.trainer()
@@ -279,6 +283,7 @@ def _eight(scene: Scene) -> None:
 
 
 FAULTS: dict[str, Callable[[Scene], None]] = {
+    "none": _nothing,
     "server absent at start": _absent,
     "server dies in mid-run, comes back": _dies,
     "server hangs (SIGSTOP)": _hangs,
@@ -314,7 +319,7 @@ class Result:
     expected: str
     seconds: float
     delay: float
-    longest: float
+    held: float
     codes: tuple[int | None, ...]
     kept: bool
 
@@ -355,7 +360,7 @@ def _result(scene: Scene) -> Result:
         expected=scene.expected,
         seconds=time.monotonic() - scene.began,
         delay=max(o.delay for o in outcomes),
-        longest=max(o.longest for o in outcomes),
+        held=max(o.held for o in outcomes),
         codes=tuple(t.process.returncode if t.process else None for t in scene.trainers),
         kept=scene.kept,
     )

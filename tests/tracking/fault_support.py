@@ -268,7 +268,7 @@ class Outcome:
         runs: number of runs that are not deleted.
         status: of the run.
         delay: part of the training's time spent in log calls.
-        longest: seconds of the longest call.
+        held: seconds that training was held up: by the logger's start, its calls and its end.
     """
 
     logged: int
@@ -277,7 +277,7 @@ class Outcome:
     runs: int
     status: str
     delay: float
-    longest: float
+    held: float
 
     @property
     def whole(self) -> bool:
@@ -324,5 +324,5 @@ def outcome(trainer: Trainer, database: str) -> Outcome:
         runs=len(statuses),
         status="/".join(sorted(set(statuses))) or "-",
         delay=sum(calls) / total if total else 0.0,
-        longest=max(calls, default=0.0),
+        held=sum(calls) + sum(line["held"] for line in trainer.lines() if "held" in line),
     )

@@ -16,18 +16,22 @@ def main(order: dict[str, Any]) -> None:
 
     begin = time.perf_counter()
     log, finish = (_dlframe if order["logger"] == "dlframe" else _lightning)(order)
-    note(start=time.perf_counter() - begin)
+    note(held=time.perf_counter() - begin)
     for step in range(order["steps"]):
         values = {f"train/m{i}": step + i / 20 for i in range(20)}
         begin = time.perf_counter()
-        log(values, step)
+        try:
+            log(values, step)
+        except BaseException:
+            note(held=time.perf_counter() - begin)
+            raise
         note(step=step, seconds=time.perf_counter() - begin)
         end = time.perf_counter() + order["pause"]
         while time.perf_counter() < end:  # busy, as a training is
             pass
     begin = time.perf_counter()
     finish()
-    note(finish=time.perf_counter() - begin)
+    note(held=time.perf_counter() - begin)
 
 
 def _dlframe(order: dict[str, Any]) -> tuple[Any, Any]:
