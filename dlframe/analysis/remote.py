@@ -1,14 +1,12 @@
 """Recorded runs read from an MLflow store, for runs whose folders are on another machine."""
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dlframe.analysis.runs import Curve, RunData
-from dlframe.errors import ConfigError, StorageError, did_you_mean
+from dlframe.errors import ConfigError, did_you_mean
 from dlframe.tracking.redaction import without_credentials
-from dlframe.tracking.stores import meaning
+from dlframe.tracking.stores import asking
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
@@ -20,6 +18,7 @@ MULTIRUN_TAG = "dlframe.multirun"
 """Marks a run that stands for others, whose parent it is."""
 _UID_TAG = "dlframe.run_uid"
 _PAGE = 1000
+_WANTED = "runs"
 
 
 def read_store(uri: str, experiment: str | None) -> list[RunData]:
@@ -33,12 +32,7 @@ def read_store(uri: str, experiment: str | None) -> list[RunData]:
         StorageError: the store does not answer.
         ConfigError: there is no such experiment.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    from mlflow.tracking import MlflowClient
-
-    with _answering(uri):
-        client = MlflowClient(uri)
+    with asking(uri, _WANTED) as client:
         experiments = {each.experiment_id: each for each in client.search_experiments()}
         if experiment is not None:
             known = [each.name for each in experiments.values()]
@@ -50,21 +44,8 @@ def read_store(uri: str, experiment: str | None) -> list[RunData]:
             experiments = {k: each for k, each in experiments.items() if each.name == experiment}
         found = list(_pages(client, list(experiments)))
     uids = {run.info.run_id: run.data.tags[_UID_TAG] for run in found}
-    runs = [_run(client, uri, run, experiments, uids) for run in found]
+    runs = [_run(uri, run, experiments, uids) for run in found]
     return sorted(runs, key=lambda run: run.id)
-
-
-@contextmanager
-def _answering(uri: str) -> Iterator[None]:
-    import requests
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except (MlflowException, requests.RequestException) as error:
-        raise StorageError(
-            f"{without_credentials(uri)} cannot be searched for runs: {meaning(str(error))}"
-        ) from error
 
 
 def _pages(client: "MlflowClient", experiments: list[str]) -> "Iterator[Run]":
@@ -80,14 +61,13 @@ def _pages(client: "MlflowClient", experiments: list[str]) -> "Iterator[Run]":
 
 
 def _run(
-    client: "MlflowClient",
     uri: str,
     run: "Run",
     experiments: "dict[str, Experiment]",
     uids: dict[str, str],
 ) -> RunData:
     def curve(metric: str) -> Curve:
-        with _answering(uri):
+        with asking(uri, _WANTED) as client:
             history: list[Any] = client.get_metric_history(run.info.run_id, metric)
         # A resumed run may have measured a step twice; the later value is the one that counts.
         last = {m.step: m.value for m in sorted(history, key=lambda m: m.timestamp)}

@@ -1,6 +1,5 @@
 """Finds a recorded run by its id: in the tracking root without MLflow, else through MLflow."""
 
-import os
 import re
 import sqlite3
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from dlframe.errors import RunNotFoundError, StorageError, did_you_mean
 from dlframe.tracking.launch import resolve_uri
 from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.spool import FILE, Spool
-from dlframe.tracking.stores import meaning
+from dlframe.tracking.stores import asking
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -189,14 +188,7 @@ def _is_group(folder: Path) -> bool:
 
 
 def _remote(name: str, root: Path, uri: str, folders: dict[str, Path]) -> RecordedRun:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    import requests
-    from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
-
-    try:
-        client = MlflowClient(uri)
+    with asking(uri, f"run {name!r}") as client:
         found = _search(client, name)
         if len(found) > 1:
             _several(name, sorted(run.data.tags[_UID_TAG] for run in found))
@@ -211,10 +203,6 @@ def _remote(name: str, root: Path, uri: str, folders: dict[str, Path]) -> Record
         folder = root / _DOWNLOADS / uid
         if not folder.is_dir():
             _download(client, found[0], folder)
-    except (MlflowException, requests.RequestException) as error:
-        raise StorageError(
-            f"{without_credentials(uri)} cannot be searched for run {name!r}: {meaning(str(error))}"
-        ) from error
     return RecordedRun(
         id=uid,
         folder=folder,

@@ -1,19 +1,25 @@
 """Which MLflow store the runs of a folder are in, and what it means when a store refuses."""
 
+import os
 import re
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dlframe.errors import RunNotFoundError
+from dlframe.errors import RunNotFoundError, StorageError
 from dlframe.tracking.launch import resolve_uri
-from dlframe.tracking.redaction import redacted
+from dlframe.tracking.redaction import redacted, without_credentials
 from dlframe.tracking.spool import FILE, Spool
 
-__all__ = ["Store", "file_of", "meaning", "pages", "store_of"]
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+__all__ = ["Store", "asking", "file_of", "meaning", "pages", "store_of"]
 
 _LONGEST = 300
 _VIEW = "workflowType=machine_learning"
@@ -84,6 +90,33 @@ def file_of(uri: str) -> Path | None:
     """Return the file of a SQLite store; None for other stores."""
     scheme, separator, path = uri.partition(":///")
     return Path(path.partition("?")[0]) if separator and scheme.startswith("sqlite") else None
+
+
+@contextmanager
+def asking(uri: str, wanted: str) -> "Iterator[MlflowClient]":
+    """Give a client of the store; what goes wrong with it becomes one sentence.
+
+    Args:
+        uri: MLflow's tracking URI.
+        wanted: what the store is searched for.
+
+    Raises:
+        StorageError: the store does not answer.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    import requests
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield MlflowClient(uri)
+    # A database without its driver is an ImportError.
+    except (MlflowException, requests.RequestException, SQLAlchemyError, ImportError) as error:
+        raise StorageError(
+            f"{without_credentials(uri)} cannot be searched for {wanted}: {meaning(str(error))}"
+        ) from error
 
 
 def meaning(text: str) -> str:
