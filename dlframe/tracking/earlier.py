@@ -16,10 +16,10 @@ METRICS = "metrics.json"
 
 @dataclass
 class Earlier:
-    """What the attempts before have recorded of a run.
+    """What has been recorded of a run.
 
     Args:
-        attempts: how many there were.
+        attempts: how many processes have trained it, one that does now included.
         status: how the last one ended; None while it has not, or was not recorded.
         described: whether config and data have been recorded.
         steps: the last step at which each metric was recorded.

@@ -175,8 +175,6 @@ def _record(
     tracking = config["tracking"]
     run = Run(uid, Path(tracking["root"]).absolute() / uid)
 
-    before = earlier(run.folder) if context["again"] else Earlier()
-
     def log(values: dict[str, float], step: int) -> None:
         recorder.metrics(before.missing(values, step), step)
 
@@ -199,6 +197,7 @@ def _record(
         if not context["again"]:
             shutil.rmtree(run.folder, ignore_errors=True)
         raise
+    before = earlier(run.folder)  # after the recorder has taken in what a killed process left
     record = RunRecord(recorder, fit.parts, run.folder, context) if first else None
     try:
         _make_folder(run.folder)
@@ -232,7 +231,7 @@ def _train(run: Run, fit: Fit, record: RunRecord | None, context: Context, befor
     if context["again"]:
         checkpoint = last_checkpoint(run.folder)
     if record is not None:
-        record.attach(before.attempts)
+        record.attach(max(0, before.attempts - 1))
     fit.fit(checkpoint)
     tested = fit.test()
     run.epochs = fit.module.history
