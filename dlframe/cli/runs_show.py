@@ -29,6 +29,7 @@ class _Found:
     uri: str
     experiment_id: str | None
     note: str | None
+    error: str | None = None
     folder: Path | None = None
     gone: bool = False
 
@@ -76,9 +77,9 @@ def _local(arguments: argparse.Namespace) -> _Found:
         state = spool.cursor("mlflow", uri).state
         last = spool.latest("finish")
     facts = Facts.read(folder)
+    error = last.body["error"] if last is not None and read.status != "RUNNING" else None
     note = None
     if facts is not None:
-        error = last.body["error"] if last is not None and read.status != "RUNNING" else None
         note = render(facts, status=read.status, error=error, metrics=read.metrics)
     return _Found(
         run=read,
@@ -86,6 +87,7 @@ def _local(arguments: argparse.Namespace) -> _Found:
         uri=uri,
         experiment_id=state.get("experiment_id"),
         note=note,
+        error=error,
         folder=folder,
         gone=read.status == "RUNNING" and not is_claimed(folder),
     )
@@ -117,6 +119,7 @@ def _remote(arguments: argparse.Namespace) -> _Found:
         uri=uri,
         experiment_id=None,
         note=run.tags.get(TAG),
+        error=run.tags.get("dlframe.error"),
     )
 
 
@@ -129,6 +132,7 @@ def _plain(found: _Found) -> dict[str, Any]:
         "name": run.name,
         "status": run.status,
         "gone": found.gone,
+        "error": found.error,
         "experiment": run.experiment,
         "started": run.created / 1000,
         "parent": run.parent,
@@ -167,6 +171,7 @@ def _print(found: _Found, root: Path) -> None:
         "run": run.id,
         "name": run.name,
         "status": status,
+        "error": found.error.strip().splitlines()[-1] if found.error else None,
         "experiment": run.experiment,
         "started": started,
         "multirun": run.parent,
