@@ -206,6 +206,8 @@ class RunRecord:
 
     def stop(self, module: TrainingModule) -> None:
         """Record what there is of a run that failed or was stopped; never raises."""
+        if not self.folder.is_dir():  # it could not even be made
+            return
         try:
             if self._behind is not None:
                 self._behind.join()
