@@ -71,7 +71,6 @@ def _local(arguments: argparse.Namespace) -> _Found:
             f"config is {str(folder / 'config.yaml')!r}"
         )
     read = read_local(folder)
-    assert read is not None, "no parent was asked for"
     with closing(Spool(folder)) as spool:
         uri = resolve_uri(spool.info().uri, root)
         state = spool.cursor("mlflow", uri).state

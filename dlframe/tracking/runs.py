@@ -167,7 +167,7 @@ def _config(folder: Path) -> dict[str, Any]:
     if not path.is_file() and _is_group(folder):
         raise RunNotFoundError(
             f"{folder.name!r} is a multirun, which has no network of its own; choose one of its runs: "
-            f"`dlframe compare {folder.name} --by seed` shows the best"
+            f"`dlframe compare {folder.name}` names the best"
         )
     if not path.is_file():
         raise RunNotFoundError(
