@@ -11,7 +11,7 @@ from dlframe.analysis.export import to_csv, to_plain
 from dlframe.analysis.goals import MODE, PRIMARY, headline, watched
 from dlframe.analysis.remote import MULTIRUN_TAG
 from dlframe.analysis.report import report
-from dlframe.analysis.runs import RunData, read_root
+from dlframe.analysis.runs import RunData, read_children
 from dlframe.analysis.select import COMPARED
 from dlframe.analysis.tables import groups_table, pairs_table, runs_line
 from dlframe.tracking.provenance import provenance_tags
@@ -89,7 +89,7 @@ class Multirun:
             The comparison; None if no job came as far as to be recorded.
         """
         try:
-            runs = read_root(self._recorder.root, parent=self.id)
+            runs = read_children(self._recorder.root, self.id)
             comparison = compare(runs, metrics=_metrics(runs)) if runs else None
             if comparison is not None:
                 _store(self._recorder, comparison, self._name, self._command)

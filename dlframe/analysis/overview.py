@@ -76,8 +76,7 @@ def _read(folder: Path, metrics: Sequence[str]) -> Listed:
     gone = run.status == "RUNNING" and not is_claimed(folder)
 
     def curve(metric: str) -> Curve:
-        whole = read_local(folder)
-        return [] if whole is None else whole.curve(metric)
+        return read_local(folder).curve(metric)
 
     full = replace(run, metrics=values, curve=curve)
     return Listed(full, recorded_differences(folder), gone)

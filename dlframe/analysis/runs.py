@@ -10,7 +10,7 @@ from dlframe.errors import StorageError
 from dlframe.tracking import names
 from dlframe.tracking.spool import FILE, Record, RunInfo, Spool
 
-__all__ = ["Curve", "RunData", "gathered", "read_local", "read_root"]
+__all__ = ["Curve", "RunData", "gathered", "read_children", "read_local"]
 
 Curve = list[tuple[int, float]]
 """Values of a metric with their optimizer steps, in the order of the steps."""
@@ -51,26 +51,33 @@ class RunData:
     curve: Callable[[str], Curve] = field(repr=False, compare=False)
 
 
-def read_root(root: Path, *, parent: str | None = None) -> list[RunData]:
-    """Read the runs recorded in a tracking root, oldest first.
+def read_children(root: Path, parent: str) -> list[RunData]:
+    """Read a multirun's runs, oldest first.
 
     Args:
         root: the folder of the runs.
-        parent: id of the multirun whose runs to read; None reads all.
+        parent: the multirun's id.
 
     Raises:
         StorageError: a spool cannot be read.
     """
-    found = (read_local(path.parent, parent=parent) for path in sorted(root.glob(f"*/{FILE}")))
+    found = (_read(path.parent, parent) for path in sorted(root.glob(f"*/{FILE}")))
     return [run for run in found if run is not None]
 
 
-def read_local(folder: Path, *, parent: str | None = None) -> RunData | None:
-    """Read the run in ``folder`` from its spool; None if it is not ``parent``'s, where that is given.
+def read_local(folder: Path) -> RunData:
+    """Read the run in ``folder`` from its spool.
 
     Raises:
         StorageError: the spool cannot be read.
     """
+    run = _read(folder)
+    assert run is not None
+    return run
+
+
+def _read(folder: Path, parent: str | None = None) -> RunData | None:
+    """Read a run, if it is the parent's, where one is given."""
     try:
         with closing(Spool(folder)) as spool:
             info = spool.info()

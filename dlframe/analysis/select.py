@@ -9,12 +9,13 @@ from typing import NamedTuple
 from dlframe.analysis.runs import RunData
 from dlframe.errors import ConfigError, RunNotFoundError, did_you_mean
 
-__all__ = ["COMPARED", "LAST", "Selection", "key_of", "named", "passing", "select"]
+__all__ = ["COMPARED", "LAST", "Selection", "key_of", "metrics_in", "named", "passing", "select"]
 
 COMPARED = "dlframe.compared"
 """Tag of a run that stands for others, whose parent it is not: their ids."""
 LAST = "last"
 """The word for the latest multirun."""
+_METRICS = "metrics."
 _SHORTEST = 4
 _RECENT = 5
 _EXAMPLE = "a filter reads optimizer.lr>1e-3, metrics.test/accuracy>=0.9 or status=FINISHED"
@@ -140,6 +141,13 @@ def passing(runs: Sequence[RunData], filters: Sequence[str]) -> list[RunData]:
     return [run for run, _ in left]
 
 
+def metrics_in(words: Sequence[str]) -> list[str]:
+    """Return the metrics that the filters among the words ask for."""
+    found = (_FILTER.fullmatch(word) for word in words)
+    keys = [each["key"] for each in found if each is not None]
+    return [key.removeprefix(_METRICS) for key in keys if key.startswith(_METRICS)]
+
+
 def key_of(word: str) -> str:
     """Return the key of a filter.
 
@@ -157,7 +165,7 @@ def _parsed(word: str) -> tuple[str, str, str]:
 
 
 def _facts(run: RunData) -> dict[str, str]:
-    metrics = {f"metrics.{name}": repr(value) for name, value in run.metrics.items()}
+    metrics = {f"{_METRICS}{name}": repr(value) for name, value in run.metrics.items()}
     return {"status": run.status, "experiment": run.experiment, **metrics, **run.params}
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
     from dlframe.analysis.comparison import Comparison
-    from dlframe.analysis.runs import RunData
+    from dlframe.analysis.select import Selection
     from dlframe.analysis.tables import Table
 
 __all__ = ["run", "show"]
+
+_WIDE = 240
 
 
 def run(argv: list[str]) -> int:
@@ -24,10 +26,9 @@ def run(argv: list[str]) -> int:
     arguments = _parser().parse_intermixed_args(argv)
     from dlframe.analysis.comparison import compare
     from dlframe.analysis.export import to_csv, to_plain
-    from dlframe.analysis.select import select
 
     root = Path(arguments.root)
-    selection = select(_known(arguments, root), arguments.runs, arguments.experiment)
+    selection = _select(arguments, root)
     by = None if arguments.by is None else _listed(arguments.by)
     comparison = compare(
         selection.runs, by=by, metrics=arguments.metric, baseline=arguments.baseline
@@ -96,20 +97,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _known(arguments: argparse.Namespace, root: Path) -> "Sequence[RunData]":
+def _select(arguments: argparse.Namespace, root: Path) -> "Selection":
+    from dlframe.analysis.select import metrics_in, select
+
+    words, experiment = arguments.runs, arguments.experiment
     if arguments.uri is not None:
         from dlframe.analysis.remote import read_store
         from dlframe.tracking.launch import resolve_uri
 
-        return read_store(resolve_uri(arguments.uri, root), arguments.experiment)
-    from dlframe.analysis.runs import read_root
+        return select(read_store(resolve_uri(arguments.uri, root), experiment), words, experiment)
+    from dlframe.analysis.overview import list_root
+    from dlframe.analysis.runs import read_local
 
     if not root.is_dir():
         raise StorageError(
             f"no folder of runs is at {arguments.root!r}; say where it is with --root, or which MLflow "
             "store to read with --uri"
         )
-    return read_root(root)
+    # Only of those that are compared, all that was recorded is read.
+    listed, broken = list_root(root, metrics_in(words))
+    for sentence in broken:
+        print(f"dlframe: {sentence}", file=sys.stderr)
+    found = select([each.run for each in reversed(listed)], words, experiment)
+    return found._replace(runs=[read_local(root / run.id) for run in found.runs])
 
 
 def _listed(words: str) -> list[str]:
@@ -129,9 +139,11 @@ def show(comparison: "Comparison") -> None:
     """Print the tables of a comparison."""
     from rich.console import Console
 
-    from dlframe.analysis.tables import groups_table, runs_line, pairs_table
+    from dlframe.analysis.tables import groups_table, pairs_table, runs_line
 
     console = Console()
+    if not console.is_terminal:  # a file or a pipe has no edge to keep to
+        console = Console(width=_WIDE)
     for metric in comparison.metrics:
         console.print(_rich(groups_table(comparison, metric)))
         if line := runs_line(metric):
@@ -148,7 +160,14 @@ def _rich(table: "Table") -> "RichTable":
 
     shown = RichTable(title=escape(table.title), title_justify="left")
     for place, column in enumerate(table.columns):
-        shown.add_column(column, justify="left" if place < table.words else "right")
+        cells = " ".join([column, *(row[place] for row in table.rows)])
+        shown.add_column(
+            column,
+            justify="left" if place < table.words else "right",
+            # Narrow columns are broken at spaces, never within a number.
+            min_width=max(map(len, cells.split())) if place >= table.words else None,
+            overflow="fold",
+        )
     for row in table.rows:
         shown.add_row(*map(escape, row))
     return shown

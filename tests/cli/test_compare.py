@@ -301,6 +301,7 @@ def test_a_stopped_multirun_is_killed_and_keeps_what_finished(tmp_path: Path) ->
     end_delivery(tmp_path / "runs")
 
 
+@pytest.mark.slow
 def test_a_killed_multirun_is_killed_in_mlflow_too(tmp_path: Path) -> None:
     words = ("train", "-m", "seed=range(1,40)", *TINY, "--json")
     process = subprocess.Popen(
@@ -321,10 +322,10 @@ def test_a_killed_multirun_is_killed_in_mlflow_too(tmp_path: Path) -> None:
 
 def test_without_recording_there_is_no_parent(tmp_path: Path) -> None:
     code, out, err = command(
-        tmp_path, "train", "-m", "seed=1,2", *TINY, "tracking.enabled=false", "--json"
+        tmp_path, "train", "-m", "seed=1", *TINY, "tracking.enabled=false", "--json"
     )
     assert (code, err) == (0, "")
-    assert [json.loads(line)["parent"] for line in out.splitlines()] == [None, None]
+    assert [json.loads(line)["parent"] for line in out.splitlines()] == [None]
     assert not list((tmp_path / "runs").glob(f"*/{FILE}"))
 
 
