@@ -69,7 +69,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def _check(store: "Store", root: Path) -> None:
     """Refuse what MLflow's server would make anew, or knows nothing of."""
-    from dlframe.tracking.stores import file_of
+    from dlframe.tracking.stores import check_database, file_of
 
     path = file_of(store.uri)
     if path is not None and not path.is_file():
@@ -82,6 +82,8 @@ def _check(store: "Store", root: Path) -> None:
             f"--uri {store.uri!r} is no database, such as sqlite:///runs/mlflow.db, and no server, "
             "such as http://localhost:5000; give one of these"
         )
+    if path is None:
+        check_database(store.uri)
 
 
 def _serve(store: "Store", root: Path, wanted: int | None, *, as_json: bool) -> int:

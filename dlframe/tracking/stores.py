@@ -19,13 +19,14 @@ from dlframe.tracking.spool import FILE, Spool
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Store", "asking", "file_of", "meaning", "pages", "store_of"]
+__all__ = ["Store", "asking", "check_database", "file_of", "meaning", "pages", "store_of"]
 
 _LONGEST = 300
 _VIEW = "workflowType=machine_learning"
 """Without it MLflow shows its pages for language models, where training runs are a side matter."""
 _SCHEMA = re.compile(r"found version (\w+), but expected")
 _RAISED = re.compile(r"[\w.]*(?:Error|Exception|Interrupt): (.+)")
+_DRIVER = re.compile(r"No module named '([\w.]+)'")
 _DRIVER_ERROR = re.compile(r"^\([\w.]+\)\s*")
 
 
@@ -92,6 +93,24 @@ def file_of(uri: str) -> Path | None:
     return Path(path.partition("?")[0]) if separator and scheme.startswith("sqlite") else None
 
 
+def check_database(uri: str) -> None:
+    """Connect once, because MLflow itself tries for minutes before it says that it cannot.
+
+    Raises:
+        StorageError: the database does not take the connection, or its driver is not installed.
+    """
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        with create_engine(uri).connect():
+            return
+    except (SQLAlchemyError, ImportError) as error:
+        raise StorageError(
+            f"{without_credentials(uri)} cannot be opened: {meaning(str(error))}"
+        ) from error
+
+
 @contextmanager
 def asking(uri: str, wanted: str) -> "Iterator[MlflowClient]":
     """Give a client of the store; what goes wrong with it becomes one sentence.
@@ -137,6 +156,10 @@ def meaning(text: str) -> str:
         return "it is locked; end the other program that uses it, or wait for that"
     if "file is not a database" in text:
         return "it is no SQLite database; give the address of one"
+    if found := _DRIVER.search(text):
+        return (
+            f"the driver {found[1]!r} of such a database is missing; install the package it is in"
+        )
     raised = [each for line in text.splitlines() if (each := _RAISED.match(line.strip()))]
     words = raised[-1][1] if raised else " ".join(text.split()) or "it says nothing"
     return redacted(_DRIVER_ERROR.sub("", words))[:_LONGEST]
