@@ -85,3 +85,13 @@ def dlframe_sinks() -> Iterable[Component]:
         target="dlframe.tracking.mlflow_sink:MlflowSink",
         summary="an MLflow store or server: tracking.uri",
     )
+    yield Component(
+        name="tensorboard",
+        target="dlframe.tracking.tensorboard_sink:TensorboardSink",
+        summary="TensorBoard's event files in the run's folder",
+    )
+    yield Component(
+        name="alert",
+        target="dlframe.tracking.alert:AlertSink",
+        summary="a command or a webhook told of what happens: tracking.alert_command",
+    )

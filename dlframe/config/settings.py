@@ -1,6 +1,6 @@
 """Options of the run itself: how to train and where to record. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Gt
@@ -81,6 +81,12 @@ class TrackingOptions:
         tags: tags of the run.
         wait: seconds to wait at the end until everything is delivered to MLflow.
         offline: send nothing to MLflow before ``dlframe sync``.
+        sinks: where runs are delivered to: ``mlflow``, ``tensorboard``, or a plugin's.
+        alert_command: command that gets a JSON object on its standard input when something happens.
+        alert_webhook: address that the object is posted to; ``$NAME`` takes it from the environment,
+            so that it is not recorded.
+        alert_on: what to tell; null tells all.
+        alert_stalled: seconds without anything recorded after which a run counts as stalled.
         sample_every: seconds between two measurements of CPU, memory and GPU; null measures nothing.
         log_model: store the trained network as an MLflow model, ready to serve.
         enabled: record at all.
@@ -93,6 +99,11 @@ class TrackingOptions:
     tags: dict[str, Any] | None = None
     wait: NonNegative = 60.0
     offline: bool = False
+    sinks: list[str] = field(default_factory=lambda: ["mlflow"])
+    alert_command: str | None = None
+    alert_webhook: str | None = None
+    alert_on: list[Literal["diverged", "stalled", "failed", "finished"]] | None = None
+    alert_stalled: Annotated[float, Gt(0)] = 600.0
     sample_every: Annotated[float, Gt(0)] | None = 10.0
     log_model: bool = True
     enabled: bool = True

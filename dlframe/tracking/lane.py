@@ -70,6 +70,8 @@ class _Turn:
     run: OpenRun
     pause: _Pause = field(default_factory=_Pause)
     delivered_at: float = 0.0
+    last: int = 0
+    moved_at: float = 0.0
 
 
 class Lane:
@@ -116,6 +118,8 @@ class Lane:
         if last is None or (live and now - turn.delivered_at < _LIVE_INTERVAL):
             return
         turn.delivered_at = now
+        if last[0] != turn.last:
+            turn.last, turn.moved_at = last[0], now
         info = spool.info()
         run = PendingRun(turn.run.folder, info, resolve_uri(info.uri, self._root))
         store = self._stores.setdefault(run.uri, _Pause())
@@ -126,19 +130,35 @@ class Lane:
             self._deliver(turn, run, cursor, store)
             if cursor.seq < last[0]:
                 turn.delivered_at = 0.0  # there is more, to go on with at once
+        elif live and not due and now >= turn.pause.until:
+            self._notice(turn, run, cursor)
+
+    def _notice(self, turn: _Turn, run: PendingRun, cursor: Cursor) -> None:
+        """Let the sink notice that a training that goes on records nothing."""
+        try:
+            sink = self._ready()
+            if sink.quiet(run, time.monotonic() - turn.moved_at, cursor.state):
+                turn.run.spool.advance(self._name, cursor)
+        except Exception as error:
+            turn.pause.extend()
+            self._remember(turn.run.spool, run, cursor, error)
+
+    def _ready(self) -> Sink:
+        if self._sink is None:
+            self._sink = self._make(self._name)
+            # A sink brings a library of some 500,000 objects along, which stay; to look through
+            # them again and again for garbage took a third of the delivery's time.
+            gc.freeze()
+        return self._sink
 
     def _deliver(self, turn: _Turn, run: PendingRun, cursor: Cursor, store: _Pause) -> None:
         spool = turn.run.spool
         records = spool.read(cursor.seq, _RECORDS_AT_ONCE)
         try:
-            if self._sink is None:
-                self._sink = self._make(self._name)
-                # A sink brings a library of some 500,000 objects along, which stay; to look through
-                # them again and again for garbage took a third of the delivery's time.
-                gc.freeze()
-            if self._send_samples(self._sink, run, cursor):
+            sink = self._ready()
+            if self._send_samples(sink, run, cursor):
                 spool.advance(self._name, cursor)
-            for seq in self._sink.deliver(run, records, cursor.state):
+            for seq in sink.deliver(run, records, cursor.state):
                 cursor.seq = seq
                 cursor.state.pop("error", None)
                 spool.advance(self._name, cursor)

@@ -31,7 +31,7 @@ from dlframe.errors import StorageError
 from dlframe.tracking import names
 from dlframe.tracking.mlflow_pages import set_up_experiment, write_end
 from dlframe.tracking.redaction import without_credentials
-from dlframe.tracking.sinks import PendingRun, UnreachableError
+from dlframe.tracking.sinks import PendingRun, Sink, UnreachableError
 from dlframe.tracking.spool import FILE, Record, Spool
 
 __all__ = ["PARENT_TAG", "UID_TAG", "MlflowSink"]
@@ -47,10 +47,8 @@ _log = logging.getLogger(__name__)
 Item = TypeVar("Item", Metric, Param, RunTag)
 
 
-class MlflowSink:
+class MlflowSink(Sink):
     """Delivers runs to an MLflow store or server."""
-
-    name = "mlflow"
 
     def __init__(self) -> None:
         self._clients: dict[str, MlflowClient] = {}

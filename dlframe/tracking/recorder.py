@@ -23,6 +23,7 @@ from dlframe.tracking.entries import Entry, Kind, entry
 from dlframe.tracking.journal import Journal, recover
 from dlframe.tracking.launch import ensure_delivery, resolve_uri
 from dlframe.tracking.progress import Delivery, progress
+from dlframe.tracking.sinks import check_sinks
 from dlframe.tracking.spool import OFFLINE, RunInfo, Spool, take
 
 __all__ = ["REBUILD", "Delivery", "Recorder", "new_uid", "user_name"]
@@ -70,6 +71,8 @@ class Recorder:
         enabled: False records nothing, as on all processes but the first of a distributed training.
         deliver: whether to start the delivery process.
         offline: send nothing before ``dlframe sync`` asks for it.
+        sinks: names of the places to deliver to.
+        alert: see ``RunInfo``; None tells nobody.
 
     Attributes:
         folder: the run's own folder.
@@ -77,6 +80,7 @@ class Recorder:
 
     Raises:
         StorageError: the spool cannot be written, or another process records this run.
+        ConfigError: there is no such sink.
 
     Example:
         >>> recorder = Recorder(Path("runs"), uri=None, experiment="mnist", run_name=None)
@@ -99,6 +103,8 @@ class Recorder:
         enabled: bool = True,
         deliver: bool = True,
         offline: bool = False,
+        sinks: Sequence[str] = ("mlflow",),
+        alert: Mapping[str, Any] | None = None,
     ) -> None:
         self.root = root.absolute()
         self.uid = uid or new_uid()
@@ -128,7 +134,10 @@ class Recorder:
             created=time.time_ns() // 1_000_000,
             parent=parent,
             group=group,
+            sinks=tuple(sinks) if alert is None else (*sinks, "alert"),
+            alert=dict(alert or {}),
         )
+        check_sinks(info.sinks)
         self._spool = self._open(info)
         self._closing = weakref.finalize(self, self._spool.close)
         self._closing.atexit = False

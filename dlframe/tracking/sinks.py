@@ -1,14 +1,16 @@
 """What the delivery process needs of a place that runs are delivered to."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from dlframe.errors import ConfigError, StorageError, did_you_mean
 from dlframe.plugin import SINK, registry
 from dlframe.tracking.spool import Record, RunInfo
 
-__all__ = ["PendingRun", "Sink", "UnreachableError", "make_sink"]
+__all__ = ["PendingRun", "Sink", "UnreachableError", "check_sinks", "make_sink"]
 
 
 class UnreachableError(Exception):
@@ -30,18 +32,16 @@ class PendingRun:
     uri: str
 
 
-class Sink(Protocol):
+class Sink(ABC):
     """A place that runs are delivered to, such as MLflow.
 
     Delivery is at least once: after a crash the records since the last kept cursor come again, so
-    sending a record twice must leave what sending it once leaves.
-
-    Attributes:
-        name: under which the sink's cursor is kept in the spool.
+    sending a record twice must leave what sending it once leaves. Each sink has a thread of its own
+    in the delivery process. A plugin declares one with the hook ``dlframe_sinks``; users choose it
+    with ``tracking.sinks``.
     """
 
-    name: str
-
+    @abstractmethod
     def deliver(
         self, run: PendingRun, records: Sequence[Record], state: dict[str, Any]
     ) -> Iterator[int]:
@@ -56,14 +56,49 @@ class Sink(Protocol):
             UnreachableError: the store does not answer.
             Exception: anything else stands in the way of this run; it is tried again later.
         """
-        ...
+
+    def quiet(self, run: PendingRun, seconds: float, state: dict[str, Any]) -> bool:
+        """Notice that a run that goes on has recorded nothing for so long.
+
+        Args:
+            run: the run.
+            seconds: since something was recorded.
+            state: as for ``deliver``.
+
+        Returns:
+            Whether ``state`` was changed.
+        """
+        return False
+
+
+def check_sinks(names: Sequence[str]) -> None:
+    """Make sure that some plugin provides each sink.
+
+    Raises:
+        ConfigError: there is no such sink, or no sink at all.
+    """
+    known = registry().names(SINK.name)
+    for name in names:
+        if not registry().knows(SINK.name, name):
+            raise ConfigError(
+                f"tracking.sinks has no {name!r}; {did_you_mean(name, known)}the sinks are "
+                f"{', '.join(known)}"
+            )
+    if not names:
+        raise ConfigError(f"tracking.sinks is empty; choose from {', '.join(known)}")
 
 
 def make_sink(name: str) -> Sink:
     """Return a new sink of that name, from whatever plugin provides it.
 
     Raises:
-        DlframeError: no plugin provides it, or several do.
+        DlframeError: no plugin provides it, several do, or a package that it needs is missing.
     """
-    sink: Sink = registry().find(SINK.name, name).component.load()()
+    component = registry().find(SINK.name, name).component
+    try:
+        sink: Sink = component.load()()
+    except ImportError as error:
+        raise StorageError(
+            f"the sink {name!r} cannot be used ({error}); install what is missing"
+        ) from error
     return sink

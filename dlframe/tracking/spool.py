@@ -69,6 +69,7 @@ class RunInfo:
         parent: id of the run that this one is a part of, such as a multirun's.
         group: whether it stands for other runs, whose parent it is, and trains nothing itself.
         sinks: names of the places to deliver to.
+        alert: what the alerts need: ``command``, ``webhook``, events ``on``, ``stalled_after``.
     """
 
     uid: str
@@ -80,6 +81,7 @@ class RunInfo:
     parent: str | None = None
     group: bool = False
     sinks: tuple[str, ...] = ("mlflow",)
+    alert: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from dlframe.config.validate import validate
 from dlframe.errors import CheckpointError, ConfigError, DataError, DlframeError, StorageError
+from dlframe.tracking.alert import alert_options
 from dlframe.tracking.backlog import Backlog
 from dlframe.tracking.console import CONSOLE, Console, captured
 from dlframe.tracking.earlier import Earlier, earlier
@@ -192,6 +193,8 @@ def _record(
             parent=context["parent"],
             enabled=tracking["enabled"] and first,
             offline=tracking["offline"],
+            sinks=tracking["sinks"],
+            alert=alert_options(tracking),
         )
     except StorageError:  # on a full disk a folder can be made, and nothing written into it
         if not context["again"]:
