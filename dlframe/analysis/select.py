@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dlframe.analysis.runs import RunData
 from dlframe.errors import ConfigError, RunNotFoundError, did_you_mean
 
-__all__ = ["COMPARED", "LAST", "Selection", "key_of", "metrics_in", "named", "passing", "select"]
+__all__ = ["COMPARED", "LAST", "Selection", "metrics_in", "named", "passing", "select"]
 
 COMPARED = "dlframe.compared"
 """Tag of a run that stands for others, whose parent it is not: their ids."""
@@ -146,15 +146,6 @@ def metrics_in(words: Sequence[str]) -> list[str]:
     found = (_FILTER.fullmatch(word) for word in words)
     keys = [each["key"] for each in found if each is not None]
     return [key.removeprefix(_METRICS) for key in keys if key.startswith(_METRICS)]
-
-
-def key_of(word: str) -> str:
-    """Return the key of a filter.
-
-    Raises:
-        ConfigError: it is not well formed.
-    """
-    return _parsed(word)[0]
 
 
 def _parsed(word: str) -> tuple[str, str, str]:

@@ -94,6 +94,7 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
 def _read(arguments: argparse.Namespace) -> "tuple[list[Listed], list[str]]":
     """Return all runs, newest first, and what is to be said of the reading."""
     from dlframe.analysis.overview import differing, list_root
+    from dlframe.analysis.select import metrics_in
 
     root = Path(arguments.root)
     if arguments.uri is not None:
@@ -104,7 +105,8 @@ def _read(arguments: argparse.Namespace) -> "tuple[list[Listed], list[str]]":
         listed = differing(sorted(found, key=lambda run: -run.created))
         notes: list[str] = []
     else:
-        listed, notes = list_root(root, _metrics_in(arguments))
+        wanted = [*metrics_in(arguments.filters), *_without_goal(arguments.sort)]
+        listed, notes = list_root(root, wanted)
     if not listed and not notes:
         place = repr(arguments.uri or arguments.root)
         raise RunNotFoundError(
@@ -114,16 +116,10 @@ def _read(arguments: argparse.Namespace) -> "tuple[list[Listed], list[str]]":
     return listed, notes
 
 
-def _metrics_in(arguments: argparse.Namespace) -> list[str]:
-    """Return the metrics that are to be looked up."""
-    from dlframe.analysis.select import key_of
-
-    keys = [key_of(word) for word in arguments.filters]
-    names = [key.removeprefix("metrics.") for key in keys if key.startswith("metrics.")]
-    return [*names, *_without_goal(arguments.sort)] if arguments.sort else names
-
-
-def _without_goal(metric: str) -> list[str]:
+def _without_goal(metric: str | None) -> list[str]:
+    """Return the name of the metric to sort by, if any."""
+    if metric is None:
+        return []
     name, _, goal = metric.rpartition(":")
     return [name if goal in ("min", "max") else metric]
 

@@ -6,7 +6,7 @@ from tracking_support import Delivered
 
 from dlframe.errors import RunNotFoundError, StorageError
 from dlframe.tracking.recorder import Recorder
-from dlframe.tracking.runs import find_run
+from dlframe.tracking.runs import find_folder, find_run
 from dlframe.tracking.spool import FILE
 
 pytest_plugins = ["tracking_fixtures"]
@@ -57,6 +57,14 @@ def test_a_run_without_config_says_so(three: Path) -> None:
     (three / "20261120-080000-aaaa" / "config.yaml").unlink()
     with pytest.raises(RunNotFoundError, match="ended before its config was recorded"):
         find_run("aaaa", three, None)
+
+
+def test_the_folder_of_a_run_without_config_is_found(three: Path) -> None:
+    (three / "20261120-080000-aaaa" / "config.yaml").unlink()
+    assert find_folder("aaaa", three) == three / "20261120-080000-aaaa"
+    assert find_folder("last", three) == three / "20261121-100000-bccc"
+    with pytest.raises(RunNotFoundError, match="no run answers to 'zzzz'"):
+        find_folder("zzzz", three)
 
 
 def test_a_broken_spool_says_so(three: Path) -> None:
