@@ -22,6 +22,7 @@ __all__ = ["FOLDER", "Multirun", "record"]
 
 FOLDER = "comparison"
 """Where the comparison lies, in the run's folder and among its artifacts."""
+_REPORT = "report.html"
 _NOTE = "mlflow.note.content"
 _LONGEST_NOTE = 7500
 _MOST_AGGREGATES = 40
@@ -40,7 +41,7 @@ class Multirun:
 
     Attributes:
         id: the run's own id, which its jobs name as their parent.
-        folder: its folder.
+        report: where the page lies that shows the comparison, once it is made.
 
     Raises:
         StorageError: it cannot be recorded.
@@ -66,7 +67,8 @@ class Multirun:
             group=True,
             offline=tracking["offline"],
         )
-        self.id, self.folder = self._recorder.uid, self._recorder.folder
+        self.id = self._recorder.uid
+        self.report = self._recorder.folder / FOLDER / _REPORT
         self._recorder.tags(
             {
                 **provenance_tags(command),
@@ -164,7 +166,7 @@ def _store(recorder: Recorder, comparison: Comparison, heading: str, words: Sequ
     folder = recorder.folder / FOLDER
     folder.mkdir(exist_ok=True)
     files = {
-        "report.html": report(comparison, words=words, heading=heading),
+        _REPORT: report(comparison, words=words, heading=heading),
         "comparison.json": json.dumps(to_plain(comparison), indent=1),
         "groups.csv": to_csv(comparison),
     }

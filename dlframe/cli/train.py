@@ -114,9 +114,10 @@ def _together(
             from dlframe.cli.compare import show
 
             if comparison is not None:
-                show(comparison)
+                show(comparison, most=1)
             print(f"multirun    {multirun.id}")
-            print(f"folder      {multirun.folder}")
+            if comparison is not None:
+                print(f"report      {multirun.report}")
 
 
 _SHOWING = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc")
