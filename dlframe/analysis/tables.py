@@ -112,7 +112,7 @@ def runs_line(metric: MetricComparison) -> str | None:
 
     def told(run: str, value: float) -> str:
         equal = sum(v == value for v in every) - 1
-        more = f" ({equal} more are equal)" if equal else ""
+        more = f" (and {equal} more)" if equal else ""
         return f"{run} with {number(value)}{more}"
 
     return f"best run {told(*metric.best)}, worst {told(*metric.worst)}"

@@ -135,8 +135,13 @@ def _write(path: str, text: str) -> None:
         ) from error
 
 
-def show(comparison: "Comparison") -> None:
-    """Print the tables of a comparison."""
+def show(comparison: "Comparison", *, most: int | None = None) -> None:
+    """Print the tables of a comparison.
+
+    Args:
+        comparison: what to print.
+        most: how many of its metrics to show; None shows all.
+    """
     from rich.console import Console
 
     from dlframe.analysis.tables import groups_table, pairs_table, runs_line
@@ -144,7 +149,7 @@ def show(comparison: "Comparison") -> None:
     console = Console()
     if not console.is_terminal:  # a file or a pipe has no edge to keep to
         console = Console(width=_WIDE)
-    for metric in comparison.metrics:
+    for metric in comparison.metrics[:most]:
         console.print(_rich(groups_table(comparison, metric)))
         if line := runs_line(metric):
             console.print(line, highlight=False, soft_wrap=True)
