@@ -142,36 +142,42 @@ def show(comparison: "Comparison", *, most: int | None = None) -> None:
         comparison: what to print.
         most: how many of its metrics to show; None shows all.
     """
-    from rich.console import Console
+    from rich.console import Console, Group
+    from rich.measure import Measurement
 
     from dlframe.analysis.tables import groups_table, pairs_table, runs_line
 
-    console = Console()
-    if not console.is_terminal:  # a file or a pipe has no edge to keep to
-        console = Console(width=_WIDE)
+    wide = Console(width=_WIDE)
+    shown: list[RichTable | str] = []
     for metric in comparison.metrics[:most]:
-        console.print(_rich(groups_table(comparison, metric)))
+        shown.append(_rich(groups_table(comparison, metric)))
         if line := runs_line(metric):
-            console.print(line, highlight=False, soft_wrap=True)
+            shown.append(f"{line}\n")
         if metric.pairs:
-            console.print(_rich(pairs_table(comparison, metric)))
+            shown.append(_rich(pairs_table(comparison, metric)))
+    # A file or a pipe has no edge to keep to; at that of a terminal no number may be cut off.
+    least = Measurement.get(wide, wide.options, Group(*shown)).minimum
+    width = max(Console().width, least) if wide.is_terminal else _WIDE
+    console = Console(width=width, highlight=False)
+    for each in shown:
+        console.print(each, soft_wrap=isinstance(each, str))
     for note in comparison.notes:
-        console.print(f"- {note}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"- {note}", markup=False, soft_wrap=True)
 
 
 def _rich(table: "Table") -> "RichTable":
+    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table as RichTable
 
-    shown = RichTable(title=escape(table.title), title_justify="left")
+    shown = RichTable(title=escape(table.title), title_justify="left", box=SIMPLE_HEAD)
     for place, column in enumerate(table.columns):
         cells = " ".join([column, *(row[place] for row in table.rows)])
         shown.add_column(
             column,
             justify="left" if place < table.words else "right",
-            # Narrow columns are broken at spaces, never within a number.
-            min_width=max(map(len, cells.split())) if place >= table.words else None,
-            overflow="fold",
+            # Narrow columns are broken at spaces, never within a word or a number.
+            min_width=max(map(len, cells.split())),
         )
     for row in table.rows:
         shown.add_row(*map(escape, row))
