@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from dlframe.errors import StorageError
 from dlframe.tracking.journal import recover
-from dlframe.tracking.launch import ensure_delivery
 from dlframe.tracking.recorder import user_name
 from dlframe.tracking.spool import FILE, OFFLINE, Spool, claim, entry
 from dlframe.tracking.stores import asking
+from dlframe.tracking.sync import release
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -82,8 +82,7 @@ def reap_root(root: Path) -> list[str]:
             raise StorageError(
                 f"{str(path)!r} cannot be used ({error}); mend or remove it"
             ) from error
-    if any(not (folder / OFFLINE).exists() for folder in closed):
-        ensure_delivery(root)
+    release([folder for folder in closed if not (folder / OFFLINE).exists()], None)
     return [folder.name for folder in closed]
 
 

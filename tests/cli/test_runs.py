@@ -18,6 +18,9 @@ from dlframe.cli.main import main
 from dlframe.tracking.recorder import Recorder
 from dlframe.tracking.spool import FILE, Spool
 
+# SQLAlchemy deprecates something that MLflow still uses.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+
 Capture = pytest.CaptureFixture[str]
 
 MAKE = """
@@ -272,8 +275,6 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     end_delivery(root)
 
 
-# SQLAlchemy deprecates something that MLflow still uses.
-@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 def test_runs_of_another_machine_are_read_from_the_store(
     delivered: Path, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -338,7 +339,6 @@ def test_a_run_whose_process_is_gone_is_closed(root: Path, capsys: Capture) -> N
         end_delivery(root)
 
 
-@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 def test_a_run_that_only_mlflow_knows_is_closed_if_it_was_ours(
     delivered: Path, tmp_path: Path, capsys: Capture
 ) -> None:
