@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -56,7 +56,9 @@ def parallel_figure(comparison: Comparison, metric: MetricComparison) -> Figure 
     figure = Figure(figsize=(max(6.0, 1.7 * len(crossed) + 1.6), 4.2), layout="constrained")
     axes = figure.subplots()
     values = [run.metrics[metric.metric] for run in runs]
-    norm, colours = Normalize(min(values), max(values)), mpl.colormaps["viridis"]
+    norm = Normalize(min(values), max(values))
+    # Without its last, yellow part, which is too pale for lines on white.
+    colours = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.88, 256)))
     places = range(len(crossed))
     # The best on top, where it can be followed.
     order = sorted(

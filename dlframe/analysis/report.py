@@ -32,6 +32,7 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 caption { text-align: left; color: #555; padding: .4rem 0; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right; }
 th { border-bottom: 2px solid #888; } .word { text-align: left; }
+td:first-child { white-space: nowrap; }
 img { max-width: 100%; height: auto; margin: .8rem 0; }
 """
 # The page may load nothing and run nothing, whatever a run's name holds.
