@@ -3,6 +3,7 @@
 
 import json
 import logging
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -26,6 +27,7 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from sqlalchemy.exc import SQLAlchemyError
 
 from dlframe.errors import StorageError
 from dlframe.tracking import names
@@ -33,6 +35,7 @@ from dlframe.tracking.mlflow_pages import set_up_experiment, write_end
 from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.sinks import PendingRun, Sink, UnreachableError
 from dlframe.tracking.spool import FILE, Record, Spool
+from dlframe.tracking.stores import check_database, meaning
 
 __all__ = ["PARENT_TAG", "UID_TAG", "MlflowSink"]
 
@@ -43,6 +46,13 @@ _OTHERS_PER_CALL = 100
 _DIGEST_LIMIT = 36
 _ERROR_FILE = "error.txt"
 _CUT = "Connection aborted"
+_STATUS = re.compile(r"(?:error code |too many )(\d{3})")
+_LOGIN = "; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or mend tracking.uri"
+_REMEDIES = {
+    "401": _LOGIN,
+    "403": _LOGIN,
+    "404": "; mend tracking.uri, where no MLflow seems to be",
+}
 _log = logging.getLogger(__name__)
 Item = TypeVar("Item", Metric, Param, RunTag)
 
@@ -65,7 +75,7 @@ class MlflowSink(Sink):
                 if "notice" not in state:
                     self._send(client, run, part, state)
                 yield part[-1].seq
-        except (MlflowException, requests.RequestException) as error:
+        except (MlflowException, requests.RequestException, SQLAlchemyError, ImportError) as error:
             raise UnreachableError(
                 f"{without_credentials(run.uri)} does not take the run: {_reason(error)}"
             ) from error
@@ -74,6 +84,11 @@ class MlflowSink(Sink):
         if run.uri not in self._clients:
             if run.info.uri is None:
                 _make_store(Path(run.uri.removeprefix("sqlite:///")))
+            elif "://" in run.uri and not run.uri.startswith(("http://", "https://", "file:")):
+                try:
+                    check_database(run.uri)
+                except StorageError as error:
+                    raise UnreachableError(str(error)) from error
             self._clients[run.uri] = MlflowClient(run.uri)
         return self._clients[run.uri]
 
@@ -394,10 +409,12 @@ def _reason(error: BaseException) -> str:
                 return "it did not answer in time"
             if _CUT in str(cause):
                 return "it cut the connection without an answer"
-            if isinstance(cause, requests.ConnectionError):
+            if isinstance(cause, requests.ConnectionError) and not _STATUS.search(str(cause)):
                 return "no connection; start the server, or mend tracking.uri"
         cause = cause.__cause__ or cause.__context__
-    return _line(error)
+    if found := _STATUS.search(str(error)):
+        return f"it answers with status {found[1]}{_REMEDIES.get(found[1], '')}"
+    return meaning(str(error))
 
 
 def _line(error: BaseException) -> str:

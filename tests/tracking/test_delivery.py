@@ -334,3 +334,29 @@ def test_a_deleted_experiment_is_one_sentence(delivered: Delivered, tmp_path: Pa
     with pytest.raises(StorageError, match="'gone' was deleted in MLflow; restore it with"):
         list(MlflowSink().deliver(run, spool.read(0, 99), {}))
     spool.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType")
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+def test_a_second_run_that_a_slow_server_made_late_is_removed(
+    delivered: Delivered, tmp_path: Path
+) -> None:
+    recorder = Recorder(
+        tmp_path,
+        uri=delivered.delivery.tracking_uri,
+        experiment="late",
+        run_name=None,
+        deliver=False,
+    )
+    recorder.metrics({"a": 1.0}, 1)
+    recorder.finish("FINISHED")
+    with closing(Spool(recorder.folder)) as spool:
+        run, records = PendingRun(tmp_path, spool.info(), recorder.uri), spool.read(0, 9)
+    sink, state = MlflowSink(), dict[str, Any]()
+    list(sink.deliver(run, records[:2], state))
+    # The first request to create the run is carried out after the look-up of the second attempt.
+    client = MlflowClient(recorder.uri)
+    client.create_run(state["experiment_id"], tags={"dlframe.run_uid": recorder.uid})
+    list(sink.deliver(run, records[2:], state))
+    found = client.search_runs([state["experiment_id"]])
+    assert [(run.info.run_id, run.info.status) for run in found] == [(state["run_id"], "FINISHED")]

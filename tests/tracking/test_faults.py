@@ -111,7 +111,7 @@ def test_trainer_and_delivery_killed_then_sync(root: Path, tmp_path: Path) -> No
 
 
 def test_eight_runs_at_once_on_a_fresh_store(root: Path, tmp_path: Path) -> None:
-    trainers = [Trainer(tmp_path / f"t{i}", "", "e", f"r{i}", root=root, steps=100, wait=90)
+    trainers = [Trainer(tmp_path / f"t{i}", "", "e", f"r{i}", root=root, steps=100, pause=0.001, wait=90)
                 for i in range(8)]  # fmt: skip
     try:
         for trainer in trainers:
