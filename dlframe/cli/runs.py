@@ -3,7 +3,6 @@
 import argparse
 import json
 import math
-import shutil
 import sys
 import time
 from collections import Counter
@@ -21,6 +20,7 @@ __all__ = ["run"]
 
 _STATES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 _SHOWN = 20
+_ENDLESS, _WIDE = 100_000, 120
 
 
 def run(argv: list[str]) -> int:
@@ -195,25 +195,30 @@ def _plain(each: "Listed", metric: str | None) -> dict[str, Any]:
 def _print(
     listed: "list[Listed]", metric: str | None, members: Counter[str | None], *, by_default: bool
 ) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    # A pipe gets each run on a line of its own, however long.
+    console = Console(width=None if sys.stdout.isatty() else _ENDLESS)
+    wide = console.width >= _WIDE
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("id", "status", "started", "metric", "", *(["name"] if wide else [])):
+        table.add_column(title, no_wrap=True, justify="left" if title else "right")
     others = "the defaults" if by_default else "most runs"
-    rows = [("id", "status", "started", "metric", "", "name", f"differs from {others}")]
+    table.add_column(f"differs from {others}", overflow="fold")
     for each in listed:
         run, headline = each.run, _headline(each, metric)
         name, value = (headline[0], f"{headline[1]:.4g}") if headline else ("", "")
-        started = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created / 1000))
+        date = "%Y-%m-%d %H:%M" if wide else "%m-%d %H:%M"
+        started = time.strftime(date, time.localtime(run.created / 1000))
         status = "gone" if each.gone else run.status.lower()
         differs = " ".join(f"{key}={value}" for key, value in each.differs)
         if run.group:
             differs = f"multirun of {members[run.id]} runs"
-        rows.append((run.id, status, started, name, value, run.name, differs))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    # A pipe gets everything; a terminal gets lines that fit.
-    most = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        cells[4] = row[4].rjust(widths[4])
-        line = "  ".join(cells).rstrip()
-        print(line if most is None or len(line) <= most else f"{line[: most - 1]}…")
+        cells = (run.id, status, started, name, value, *([run.name] if wide else []), differs)
+        table.add_row(*(Text(cell) for cell in cells))
+    console.print(table)
 
 
 def _reap(argv: list[str]) -> int:

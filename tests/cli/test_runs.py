@@ -168,7 +168,7 @@ def test_a_multirun_is_listed_with_its_number_of_runs(root: Path, capsys: Captur
     parent.finish("FINISHED")
     out = run(capsys, "--root", str(root))[1]
     [line] = [line for line in out.splitlines() if line.startswith(parent.uid)]
-    assert line.endswith("multirun of 2 runs")
+    assert line.rstrip().endswith("multirun of 2 runs")
     children = [each for each in listed(capsys, root) if each["parent"] == parent.uid]
     assert len(children) == 2
 
