@@ -71,7 +71,7 @@ def calls(folder: Path, repeats: int) -> str:
 
     rows = []
     for name, between, number in (
-        ("back to back", lambda: None, 20_000),
+        ("back to back", lambda: None, 5_000),
         ("2 ms apart", compute, 2_000),
     ):
         found = interleaved({name: partial(timed, folder, between, number)}, repeats)[name]

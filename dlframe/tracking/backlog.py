@@ -52,7 +52,7 @@ class Backlog:
             return
         if self._bar is None:
             self._bar = _bar()
-            self._task = self._bar.add_task("", total=None, left=0, problem="")
+            self._task = self._bar.add_task("", total=None, left=records, problem="")
             self._bar.start()
         assert self._task is not None
         self._bar.update(
@@ -64,11 +64,17 @@ class Backlog:
 def _bar() -> "Progress":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
 
     return Progress(
-        TextColumn("delivering to MLflow"),
-        BarColumn(30),
-        TextColumn("{task.fields[left]} records left {task.fields[problem]}", markup=False),
+        TextColumn("delivering to MLflow", table_column=Column(no_wrap=True, width=20)),
+        BarColumn(20),
+        TextColumn(
+            "{task.fields[left]} records left {task.fields[problem]}",
+            markup=False,
+            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+        ),
         console=Console(stderr=True),
+        expand=True,
         transient=True,
     )

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fault_scenes import FAULTS, Scene, fill, mounted, play
@@ -111,8 +112,8 @@ def test_trainer_and_delivery_killed_then_sync(root: Path, tmp_path: Path) -> No
 
 
 def test_eight_runs_at_once_on_a_fresh_store(root: Path, tmp_path: Path) -> None:
-    trainers = [Trainer(tmp_path / f"t{i}", "", "e", f"r{i}", root=root, steps=100, pause=0.001, wait=90)
-                for i in range(8)]  # fmt: skip
+    options: dict[str, Any] = {"root": root, "steps": 100, "pause": 0.001, "wait": 90}
+    trainers = [Trainer(tmp_path / f"t{i}", "", "e", f"r{i}", **options) for i in range(8)]
     try:
         for trainer in trainers:
             trainer.start()
