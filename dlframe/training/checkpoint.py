@@ -11,6 +11,9 @@ import json
 import os
 import pickle
 import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +34,17 @@ _ALMOST_FULL = 2**20
 class WholeCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints whole or not at all, with their hashes in a manifest.
 
+    Training goes on while the disk confirms what was written: that, the hash and the renaming are left
+    to a thread, one file at a time.
+
     Lightning writes into the system's folder for temporary files, which is another disk more often than
     not; moving the file then means copying, and a full disk leaves half a file in place of a good one.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._behind = ThreadPoolExecutor(1, thread_name_prefix="dlframe-checkpoint")
+        self._pending: Future[None] | None = None
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
@@ -41,27 +52,51 @@ class WholeCheckpointIO(TorchCheckpointIO):
         """Write ``checkpoint`` to the file ``path``; a ``last`` that is there becomes ``previous``.
 
         Raises:
-            StorageError: the disk is full or cannot be written.
+            StorageError: the disk is full or cannot be written, now or for the checkpoint before.
         """
+        self.wait()
         place = Path(path)
         part = place.with_name(f"{place.name}.part")
-        try:
+        with _writing(part, place):
             place.parent.mkdir(parents=True, exist_ok=True)
-            with open(part, "wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            _put(part, place)
-        except (OSError, RuntimeError) as error:  # torch makes another error of a full disk
-            raise StorageError(
-                f"the checkpoint {str(place)!r} cannot be written ({_reason(error, place)}); free "
-                "space there or choose another folder with tracking.root"
-            ) from error
-        finally:
-            part.unlink(missing_ok=True)
+            torch.save(checkpoint, part)
+        self._pending = self._behind.submit(_put, part, place)
+
+    def wait(self) -> None:
+        """Return when all checkpoints are in their places.
+
+        Raises:
+            StorageError: the last one could not be written.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def teardown(self) -> None:
+        """Wait; called by Lightning whenever a training ends."""
+        self.wait()
+
+
+@contextmanager
+def _writing(part: Path, place: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # torch makes another error of a full disk
+        part.unlink(missing_ok=True)
+        raise StorageError(
+            f"the checkpoint {str(place)!r} cannot be written ({_reason(error, place)}); free "
+            "space there or choose another folder with tracking.root"
+        ) from error
 
 
 def _put(part: Path, place: Path) -> None:
+    with _writing(part, place):
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        _replace(part, place)
+
+
+def _replace(part: Path, place: Path) -> None:
     folder = place.parent
     try:
         known = _manifest(folder)

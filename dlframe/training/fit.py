@@ -61,7 +61,7 @@ class Fit:
     ) -> None:
         self.parts, self.folder = parts, folder
         self.options: dict[str, Any] = parts.config["trainer"]
-        self._interruption = Interruption()
+        self._interruption, self._io = Interruption(), WholeCheckpointIO()
         callbacks = [c for r in parts.regularizers for c in r.callbacks()]
         batchwise = any(_overrides_batch_hooks(callback) for callback in callbacks)
         self.trainer = self._trainer(callbacks)
@@ -69,7 +69,7 @@ class Fit:
         if type(self.trainer.precision_plugin) is Precision and not listening:
             self.trainer.strategy.precision_plugin = QuietPrecision()
         if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:
-            self.trainer.strategy.checkpoint_io = WholeCheckpointIO()
+            self.trainer.strategy.checkpoint_io = self._io
         self.loaders = self._loaders()
         self.module = self._module(log, batchwise)
         self._check_optimizer()
@@ -100,11 +100,13 @@ class Fit:
                 ckpt_path=resume,
                 weights_only=True,
             )
+            self._io.wait()
             best = self.folder / CHECKPOINT
             if self.options["checkpoint"] and not best.is_file():
                 # Training ended before the first validation was due, by time or by eval_every.
                 self.trainer.validate(self.module, self.loaders["val"], verbose=False)
                 self.trainer.save_checkpoint(best)
+                self._io.wait()
 
     def test(self) -> dict[str, float]:
         """Evaluate the best weights (the last, without checkpoints) on the test part."""

@@ -24,7 +24,9 @@ from dlframe.training.checkpoint import (
 
 
 def write(folder: Path, name: str, number: int) -> None:
-    WholeCheckpointIO().save_checkpoint({"number": torch.full((2000,), number)}, folder / name)
+    writer = WholeCheckpointIO()
+    writer.save_checkpoint({"number": torch.full((2000,), number)}, folder / name)
+    writer.wait()
 
 
 def number_in(path: Path) -> int:

@@ -24,20 +24,21 @@ class _Copies(L.Callback):
     def __init__(self, folder: Path) -> None:
         self.folder, self.number = folder, 0
 
-    def _copy(self) -> None:
+    def _copy(self, trainer: L.Trainer) -> None:
+        trainer.strategy.checkpoint_io.teardown()  # the file is put in its place by a thread
         source = self.folder / "checkpoints" / LAST
         if source.is_file():
             shutil.copy(source, self.folder / f"{self.number:04}.ckpt")
             self.number += 1
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        self._copy()
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        self._copy(trainer)
 
-    def on_train_epoch_start(self, *_: Any) -> None:
-        self._copy()
+    def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        self._copy(trainer)
 
-    def on_train_end(self, *_: Any) -> None:
-        self._copy()
+    def on_train_end(self, trainer: L.Trainer, *_: Any) -> None:
+        self._copy(trainer)
 
 
 @pytest.fixture
