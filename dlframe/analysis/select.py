@@ -40,7 +40,7 @@ def select(
     Args:
         known: all runs there are.
         words: ids of runs or multiruns (whole, or their beginning or end), ``last`` for the latest
-            multirun, and filters: ``optimizer=adam``, ``optimizer.lr>1e-3``,
+            multirun, and filters: ``optimizer=adam,sgd`` (one of them), ``optimizer.lr>1e-3``,
             ``metrics.test/accuracy>=0.9``, ``status=FINISHED``.
         experiment: name of the experiment that the runs belong to.
 
@@ -166,7 +166,8 @@ def _passes(fact: str | None, sign: str, value: str) -> bool:
     left, right = _number(fact), _number(value)
     if sign in _SIGNS:
         return _SIGNS[sign](left, right)
-    return (fact == value or left == right) == (sign != "!=")
+    equal = any(fact == each or left == _number(each) for each in (value, *value.split(",")))
+    return equal == (sign != "!=")
 
 
 def _number(text: str) -> float:
