@@ -134,7 +134,8 @@ def test_a_multirun_is_one_run_for_each_combination(trained: Trained) -> None:
     assert [job["status"] for job in trained.sweep] == ["FINISHED"] * 4
     ids = {str(job["run"]) for job in trained.sweep}
     assert len(ids) == 4
-    assert ids | {trained.id} == set(runs_in(trained.root))
+    [parent] = {str(job["parent"]) for job in trained.sweep}
+    assert ids | {trained.id, parent} == set(runs_in(trained.root))
     for uid in ids:
         assert status_of(trained.root, uid) == "FINISHED"
     rows = recorded(
@@ -265,7 +266,7 @@ def test_a_run_is_named_so_that_it_is_one(trained: Trained, words: list[str]) ->
     name, *rest = words
     code, out, err = command(trained.place, name, trained.id[:8], *rest)
     assert (code, out) == (1, "")
-    assert f"5 runs answer to '{trained.id[:8]}'" in one_sentence(err)
+    assert f"6 runs answer to '{trained.id[:8]}'" in one_sentence(err)
     code, out, err = command(trained.place, name, "19990101-000000-aaaa", *rest)
     assert (code, out) == (1, "")
     assert "no run answers to '19990101-000000-aaaa'" in one_sentence(err)
