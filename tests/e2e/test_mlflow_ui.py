@@ -15,7 +15,13 @@ import pytest
 from browser import Browser, chromium
 from cli_support import COMMAND, end_delivery, environment, recorded
 
-QUICK = ("trainer.max_epochs=2", "trainer.limit_train=6", "tracking.log_model=false", "--json")
+# Three trainings, a server and a browser on a machine that may be busy.
+pytestmark = pytest.mark.timeout(900)
+
+QUICK = (
+    "trainer.max_epochs=2", "trainer.limit_train=6", "tracking.log_model=false",
+    "tracking.wait=150", "--json",
+)  # fmt: skip
 PARAMS = {
     "architecture": {"single": "cnn", "adam": "mlp", "sgd": "mlp"},
     "optimizer": {"single": "adam", "adam": "adam", "sgd": "sgd"},
