@@ -1,5 +1,6 @@
 """What is recorded of a run: at its start, at its end, and where it is broken off."""
 
+import errno
 import hashlib
 import json
 import resource
@@ -216,6 +217,8 @@ class RunRecord:
             if last.is_file():
                 self.recorder.checkpoint("last", last, step=module.steps)
         except Exception as error:  # what ended the run is what the user must hear
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return  # and that was it
             print(f"dlframe: not all of the run could be recorded: {error}", file=sys.stderr)
 
     def _costs(self, module: TrainingModule, seconds: float) -> dict[str, float]:
