@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from fault_support import FAKETIME, Outcome, Server, Trainer, clock_environment, outcome, until
+from fault_support import Clock, Outcome, Server, Trainer, outcome, until
 
 __all__ = ["FAULTS", "LOGGERS", "OWN", "Scene", "fill", "mounted", "play"]
 
@@ -261,13 +261,10 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
 
 
 def _clock(scene: Scene) -> None:
-    if not FAKETIME.exists():
-        pytest.skip("libfaketime is not installed (Debian: apt install faketime)")
-    clock = scene.folder / "clock"
-    scene.folder.mkdir(parents=True, exist_ok=True)
-    trainer = scene.trainer(environment=clock_environment(clock))
+    clock = Clock(scene.folder / "clock")
+    trainer = scene.trainer(environment=clock.environment)
     scene.at(trainer, 0.5)
-    clock.write_text("-1h\n")
+    clock.step(-3600)
     scene.ended(trainer)
 
 

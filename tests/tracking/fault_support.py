@@ -23,10 +23,9 @@ import sqlalchemy
 from fault_proxy import Proxy
 from tracking_support import end_delivery
 
-__all__ = ["FAKETIME", "Outcome", "Server", "Trainer", "free_port", "postgres", "rows_of", "until"]
+__all__ = ["Clock", "Outcome", "Server", "Trainer", "free_port", "postgres", "rows_of", "until"]
 
 _PROGRAMS = Path("/usr/lib/postgresql/15/bin")
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 
 def free_port() -> int:
@@ -42,16 +41,38 @@ def until(condition: Callable[[], Any], seconds: float = 60.0, what: str = "it")
         time.sleep(0.05)
 
 
-def clock_environment(file: Path) -> dict[str, str]:
-    """Return the environment of a process whose clock is set by what is written into ``file``."""
-    file.write_text("+0\n")
-    return {
-        "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(file),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
+@dataclass(frozen=True)
+class Clock:
+    """A wall clock for the processes that are started with its ``environment``.
+
+    Args:
+        folder: an empty one, for its files.
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True)
+        self.step(0)
+        source = Path(__file__).with_name("fault_clock.c")
+        try:
+            command = ["cc", "-shared", "-fPIC", "-o", str(self.folder / "clock.so"), str(source)]
+            subprocess.run(command, check=True)
+        except FileNotFoundError:
+            pytest.skip("there is no C compiler")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "LD_PRELOAD": str(self.folder / "clock.so"),
+            "FAULT_CLOCK": str(self.folder / "seconds"),
+        }
+
+    def step(self, seconds: int) -> None:
+        """Set it so many seconds ahead of the computer's."""
+        path = self.folder / "seconds"
+        with open(path, "r+b" if path.exists() else "wb") as file:
+            file.write(seconds.to_bytes(8, sys.byteorder, signed=True))
 
 
 class Server:

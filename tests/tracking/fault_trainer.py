@@ -25,7 +25,7 @@ def main(order: dict[str, Any]) -> None:
         except BaseException:
             note(held=time.perf_counter() - begin)
             raise
-        note(step=step, seconds=time.perf_counter() - begin)
+        note(step=step, seconds=time.perf_counter() - begin, clock=time.time())
         end = time.perf_counter() + order["pause"]
         while time.perf_counter() < end:  # busy, as a training is
             pass
