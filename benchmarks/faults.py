@@ -65,7 +65,7 @@ def _play(fault: str, server: Server, folder: Path, logger: str) -> tuple[str, .
         return ("does not apply", *[""] * 7)
     scene = Scene(server, folder, logger, patience=600, steps=1000 if own else 400)
     try:
-        return _cells(play(fault, scene, settle=60 if own else 31))
+        return _cells(play(fault, scene, settle=180 if own else 31))
     except (AssertionError, pytest.skip.Exception) as error:
         return (f"{type(error).__name__}: {error}".splitlines()[0], *[""] * 7)
 
