@@ -253,6 +253,14 @@ def test_what_cannot_be_compared_is_one_sentence(swept: Swept, words: list[str],
     assert said in one_sentence(err)
 
 
+@pytest.mark.parametrize("words", [["test"], ["resume"], ["predict", "rows.csv"]])
+def test_a_multirun_has_no_network_of_its_own(swept: Swept, words: list[str]) -> None:
+    name, *rest = words
+    code, out, err = command(swept.place, name, swept.parent, *rest)
+    assert (code, out) == (1, "")
+    assert f"'{swept.parent}' is a multirun, which has no network of its own" in one_sentence(err)
+
+
 # --- how a multirun may end -----------------------------------------------------------------------
 
 
