@@ -15,7 +15,10 @@ __all__ = ["TAG", "Facts", "merged", "render"]
 TAG = "mlflow.note.content"
 _FILE = "note.json"
 _END = "<!-- What follows is yours: dlframe leaves it as it is. -->"
-_MOST_DIFFERENCES = 40
+_MOST_CHARACTERS = 3000
+"""Of the differences; MLflow takes 8000 for the whole note."""
+_LONGEST_COMMAND = 1500
+_MOST_METRICS = 20
 _LONGEST_VALUE = 120
 
 
@@ -79,7 +82,10 @@ def render(
         parts.append(table)
     parts.append(_differences(facts))
     parts.append(f"**Data** {facts.data}  \n**Model** {facts.model}")
-    parts.append(f"**Command**\n\n```\n{facts.command}\n```")
+    command = facts.command
+    if len(command) > _LONGEST_COMMAND:
+        command = f"{command[:_LONGEST_COMMAND]}… (whole in the tag dlframe.command)"
+    parts.append(f"**Command**\n\n```\n{command}\n```")
     again = f"**Train it again**\n\n```\n{facts.replay}\n```"
     if status not in ("FINISHED", "RUNNING"):
         again = f"**Go on with it**\n\n```\n{facts.resume}\n```\n\n{again}"
@@ -120,7 +126,7 @@ def _results(metrics: Mapping[str, float]) -> str:
     if not names:
         return ""
     lines = ["| metric | test | validation, best epoch |", "| --- | ---: | ---: |"]
-    for name in sorted(names):
+    for name in sorted(names)[:_MOST_METRICS]:
         best = metrics.get(f"best/val_{name}")
         shown = "" if best is None else f"{best:.4f}"
         lines.append(f"| {_escaped(name)} | {metrics[f'test/{name}']:.4f} | {shown} |")
@@ -136,9 +142,16 @@ def _differences(facts: Facts) -> str:
         "| option | value | default |",
         "| --- | --- | --- |",
     ]
-    for row in facts.differences[:_MOST_DIFFERENCES]:
-        lines.append(f"| {' | '.join(_escaped(cell) for cell in row)} |")
-    if (more := len(facts.differences) - _MOST_DIFFERENCES) > 0:
+    room = _MOST_CHARACTERS
+    shown = 0
+    for row in facts.differences:
+        line = f"| {' | '.join(_escaped(cell) for cell in row)} |"
+        room -= len(line)
+        if room < 0:
+            break
+        lines.append(line)
+        shown += 1
+    if more := len(facts.differences) - shown:
         lines.append(f"| and {more} more, in config/differences.json | | |")
     return "\n".join(lines)
 

@@ -54,8 +54,10 @@ def test_table_cells_are_shown_as_they_are() -> None:
 
 def test_a_note_fits_into_a_tag_however_much_was_changed() -> None:
     many = tuple((f"group.option_{i}", "v" * 400, "d" * 400) for i in range(500))
-    note = render(dataclasses.replace(FACTS, differences=many))
-    assert len(note) < TAG_LIMIT + 4000
+    metrics = {f"{stage}_metric_{i}": 0.5 for i in range(300) for stage in ("test/a", "best/val_a")}
+    long = dataclasses.replace(FACTS, differences=many, command="dlframe train " + "x" * 9000)
+    note = render(long, status="FAILED", error="e" * 9000, metrics=metrics)
+    assert len(note) < TAG_LIMIT
     assert "more, in config/differences.json" in note
 
 
