@@ -14,6 +14,7 @@ from dlframe.analysis.report import report
 from dlframe.analysis.runs import RunData, read_children
 from dlframe.analysis.select import COMPARED
 from dlframe.analysis.tables import groups_table, pairs_table, runs_line
+from dlframe.tracking.code_state import code_state
 from dlframe.tracking.provenance import provenance_tags
 from dlframe.tracking.recorder import Recorder
 from dlframe.tracking.redaction import without_credentials
@@ -69,9 +70,11 @@ class Multirun:
         )
         self.id = self._recorder.uid
         self.report = self._recorder.folder / FOLDER / _REPORT
+        code = code_state(Path.cwd(), apart_from=self._recorder.root)
         self._recorder.tags(
             {
                 **provenance_tags(command),
+                **(code.tags() if code else {}),
                 MULTIRUN_TAG: ", ".join(swept),
                 **(tracking["tags"] or {}),
             }
