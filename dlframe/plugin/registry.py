@@ -276,10 +276,7 @@ class Registry:
         """All components, of one kind or of all that train, ordered by kind and name."""
         order = list(KINDS) if kind is None else [kind]
         found = [
-            entry
-            for plugin in self.plugins
-            for entry in plugin.entries
-            if entry.kind in order
+            entry for plugin in self.plugins for entry in plugin.entries if entry.kind in order
         ]
         return sorted(found, key=lambda e: (order.index(e.kind), e.component.name, e.plugin))
 
