@@ -139,7 +139,10 @@ def test_a_components_error_in_one_process_is_one_sentence(place: Path) -> None:
     assert "the activation broke (DLFRAME_DEBUG=1 shows the traceback)" in said
     [uid] = new_runs(place, before)
     assert status_of(place / "runs", uid) == "FAILED"
-    told = "SELECT count(*) FROM tags WHERE key = 'dlframe.error' AND value LIKE '%the activation broke%'"
+    told = (
+        "SELECT count(*) FROM tags WHERE key = 'dlframe.error' "
+        "AND value LIKE '%the activation broke%'"
+    )
     assert recorded(place / "runs", told) == [(1,)]
 
 

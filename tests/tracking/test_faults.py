@@ -190,6 +190,7 @@ def server(
 def test_the_full_matrix(fault: str, server: Server, tmp_path: Path) -> None:
     # A death is known at once; a backlog takes what it takes.
     settle = 30 if fault in ("trainer killed", "both killed, then sync") else 180
-    result = play(fault, Scene(server, tmp_path / "scene"), settle)
+    # The folder names the runs, which share a database.
+    result = play(fault, Scene(server, tmp_path / tmp_path.name), settle)
     assert result.good, result
     assert set(result.codes) <= {0, -signal.SIGKILL}
