@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Progress bars are drawn for a terminal that can; where the tests run, there may be a dumb one or none.
+os.environ["TERM"] = "xterm-256color"
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -129,7 +129,7 @@ def test_killed_at_any_moment_of_writing_a_whole_checkpoint_remains(tmp_path: Pa
     reached = -1
     write(tmp_path, LAST, reached)
     for _ in range(20):
-        stamp = (tmp_path / LAST).stat().st_ino
+        stamp = _inode(tmp_path / LAST)
         child = os.fork()
         if child == 0:
             number = reached
