@@ -12,7 +12,7 @@ __all__ = ["EpochSums", "EvaluationSums"]
 Reduce = Callable[[list[float]], list[float]]
 """Adds up numbers over all processes."""
 
-_BATCHES = 64
+_BATCHES = 256
 """Batches whose predictions are given to the metrics together, which cost as much for one."""
 _NUMBERS = 2**24
 """Predicted numbers that may wait for that (64 MiB in float32)."""
