@@ -76,6 +76,14 @@ def new_run(
     return place / "runs" / uid
 
 
+def written(folder: Path) -> int | None:
+    """When the last checkpoint was written; None between the two renamings that put it in its place."""
+    try:
+        return (folder / "checkpoints" / LAST).stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
 def killed(place: Path, *words: str) -> Path:
     """Begin a run, kill it once it has two checkpoints to go on from, and return its folder."""
     before = runs_in(place / "runs")
@@ -126,10 +134,10 @@ def test_killed_again_and_again_a_run_ends_as_if_undisturbed(
     done = 0
     while done < kills:
         # After the first checkpoint that this attempt writes: at a random moment of what it has left.
-        stamp = (folder / "checkpoints" / LAST).stat().st_mtime_ns
+        stamp = written(folder)
         end = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < end:
-            if (folder / "checkpoints" / LAST).stat().st_mtime_ns != stamp:
+            if written(folder) not in (None, stamp):
                 break
             time.sleep(0.005)
         time.sleep(draw.uniform(0.0, 2.0 / kills))
