@@ -109,9 +109,22 @@ def _replace(part: Path, place: Path) -> None:
     known[place.name] = [_hash(part), *known.get(place.name, [])][:_KNOWN]
     _write_manifest(folder, known)
     if rotates:
-        os.replace(place, previous)
+        _keep(place, previous)
     os.replace(part, place)
     _sync(folder)
+
+
+def _keep(place: Path, previous: Path) -> None:
+    """Give ``previous`` the file at ``place``, which stays there: at no moment is it missing."""
+    link = previous.with_name(f"{previous.name}.part")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(place, link)
+    except OSError:  # a file system without links, such as FAT
+        os.replace(place, previous)
+    else:
+        os.replace(link, previous)
+        link.unlink(missing_ok=True)  # it is still there if both were one file already
 
 
 def check(path: Path) -> None:
@@ -122,8 +135,9 @@ def check(path: Path) -> None:
     """
     if not path.is_file():
         raise CheckpointError(f"the checkpoint {str(path)!r} is missing")
+    found = _hash(path)  # before the manifest, which would not know a file written in between
     known = _manifest(path.parent)
-    if known and _hash(path) not in known.get(path.name, []):
+    if known and found not in known.get(path.name, []):
         raise CheckpointError(
             f"the checkpoint {str(path)!r} is damaged: its SHA-256 is not the one in {_MANIFEST}"
         )

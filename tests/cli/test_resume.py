@@ -76,12 +76,9 @@ def new_run(
     return place / "runs" / uid
 
 
-def written(folder: Path) -> int | None:
-    """When the last checkpoint was written; None between the two renamings that put it in its place."""
-    try:
-        return (folder / "checkpoints" / LAST).stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
+def written(folder: Path) -> int:
+    """When the last checkpoint was written; from the first on, it is there at every moment."""
+    return (folder / "checkpoints" / LAST).stat().st_mtime_ns
 
 
 def killed(place: Path, *words: str) -> Path:
@@ -137,7 +134,7 @@ def test_killed_again_and_again_a_run_ends_as_if_undisturbed(
         stamp = written(folder)
         end = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < end:
-            if written(folder) not in (None, stamp):
+            if written(folder) != stamp:
                 break
             time.sleep(0.005)
         time.sleep(draw.uniform(0.0, 2.0 / kills))
