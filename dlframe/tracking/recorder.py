@@ -290,7 +290,6 @@ class Recorder:
             error: what went wrong, in one sentence.
         """
         self._add("finish", {"status": status, "error": error})
-        self._finished = True
         if self.enabled:
             self._stop.set()
             self._thread.join()
@@ -308,7 +307,8 @@ class Recorder:
                 self._tell("disk", self._unwritten(error))
             else:
                 self._problems.pop("disk", None)
-                if self._finished and self._claim is not None:
+                # In this order: the last entry is added before the run is said to be finished.
+                if self._finished and not self._entries and self._claim is not None:
                     self._journal.close()
                     # From here on the delivery process needs no sign of life.
                     self._release()
@@ -374,9 +374,9 @@ class Recorder:
     def _add(self, kind: Kind, body: dict[str, Any]) -> None:
         if not self.enabled:
             return
-        if self._finished:
-            raise RuntimeError(f"{kind} cannot be recorded: run {self.uid!r} has been finished")
         with self._write:
+            if self._finished:
+                raise RuntimeError(f"{kind} cannot be recorded: run {self.uid!r} has been finished")
             try:
                 made = self._entry(kind, body)
             except (TypeError, ValueError) as error:
@@ -390,6 +390,7 @@ class Recorder:
             self._entries.append(made)
             if not self._is_slow():
                 self._write_down(made)
+            self._finished = kind == "finish"
 
     def _entry(self, kind: Kind, body: dict[str, Any]) -> Entry:
         made = entry(kind, self._now(), body, self._seq)

@@ -139,6 +139,35 @@ def test_a_finished_run_takes_no_more_and_gives_up_its_claim(root: Path) -> None
         assert claimed is not None
 
 
+def test_the_end_is_kept_while_another_thread_moves_entries(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorders = [quiet(root, f"run-{number}") for number in range(200)]
+    at_work = list(recorders)
+
+    def move() -> None:
+        while at_work:
+            for recorder in at_work[:1]:
+                recorder.flush()
+
+    threads = [threading.Thread(target=move) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for number, recorder in enumerate(recorders):
+        recorder.metrics({"a": 1.0}, number)
+        time.sleep(number * 5e-6)  # the end comes at any moment of the moving
+        recorder.finish("FINISHED")
+        at_work.remove(recorder)
+    for thread in threads:
+        thread.join()
+    for recorder in recorders:
+        spool = Spool(recorder.folder)
+        assert [each.kind for each in spool.read(0, 9)] == ["start", "metrics", "finish"]
+        spool.close()
+        assert not list(recorder.folder.glob("journal*"))
+    assert capsys.readouterr().err == ""
+
+
 def test_a_forked_worker_records_nothing_and_does_not_keep_the_run_alive(root: Path) -> None:
     recorder = quiet(root)
     read, write = os.pipe()
