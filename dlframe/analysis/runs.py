@@ -1,7 +1,7 @@
 """Recorded runs as analysis sees them: parameters, last values, curves; read from their spools."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,6 @@ __all__ = ["Curve", "RunData", "gathered", "read_children", "read_local"]
 
 Curve = list[tuple[int, float]]
 """Values of a metric with their optimizer steps, in the order of the steps."""
-
-_RECORDS_AT_ONCE = 5000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,18 +82,11 @@ def _read(folder: Path, parent: str | None = None) -> RunData | None:
             if parent not in (None, info.parent):
                 return None
             run_id = spool.cursor("mlflow").state.get("run_id")
-            return gathered(info, _records(spool), run_id)
+            return gathered(info, spool.records(), run_id)
     except (sqlite3.Error, TypeError, ValueError) as error:
         raise StorageError(
             f"{str(folder / FILE)!r} is no readable spool ({error}); remove the folder"
         ) from error
-
-
-def _records(spool: Spool) -> Iterator[Record]:
-    after = 0
-    while records := spool.read(after, _RECORDS_AT_ONCE):
-        yield from records
-        after = records[-1].seq
 
 
 def gathered(info: RunInfo, records: Iterable[Record], run_id: str | None) -> RunData:

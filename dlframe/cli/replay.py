@@ -1,7 +1,6 @@
 """``dlframe replay``: train a recorded run again and compare."""
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from dlframe.training.replay import Replay
 
 __all__ = ["run"]
-
-_SHOWN = 12
 
 
 def run(argv: list[str]) -> int:
@@ -44,15 +41,8 @@ def run(argv: list[str]) -> int:
         from dlframe.tracking.remote import fetch_record
 
         fetch_record(recorded)
-    from dlframe.training.replay import differences, replay
+    from dlframe.training.replay import replay
 
-    found = list(differences(folder))
-    if not arguments.strict:
-        for sentence in found[:_SHOWN]:
-            print(f"dlframe: {sentence}", file=sys.stderr)
-        if len(found) > _SHOWN:
-            more = len(found) - _SHOWN
-            print(f"dlframe: {more} more differences (--json lists all)", file=sys.stderr)
     done = replay(
         folder,
         root=root,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dlframe.tracking.redaction import holds_secrets, redacted, without_credentials
+from dlframe.tracking.whole import write_whole
 
 __all__ = ["CodeState", "code_state"]
 
@@ -79,10 +80,11 @@ class CodeState:
     def write(self, folder: Path, name: str) -> None:
         """Write ``name.json`` and, where there are changes, ``name.patch`` into the folder."""
         folder.mkdir(exist_ok=True)
-        (folder / f"{name}.json").write_text(json.dumps(self.facts(), indent=1))
+        write_whole(folder / f"{name}.json", json.dumps(self.facts(), indent=1))
         if self.patch:
             # Files may hold other encodings than UTF-8; their bytes come back as they were.
-            (folder / f"{name}.patch").write_bytes(self.patch.encode("utf-8", "surrogateescape"))
+            patch = self.patch.encode("utf-8", "surrogateescape")
+            write_whole(folder / f"{name}.patch", patch)
 
 
 def code_state(folder: Path, *, apart_from: Path | None = None) -> CodeState | None:

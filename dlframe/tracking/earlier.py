@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,6 @@ from dlframe.tracking.spool import FILE, Record, Spool, claim
 
 __all__ = ["METRICS", "Earlier", "earlier", "recorded_metrics", "unfinished"]
 
-_AT_ONCE = 10_000
 METRICS = "metrics.json"
 """The metrics of a run that was fetched from MLflow, as a list of name, step and value."""
 
@@ -77,15 +77,12 @@ def unfinished(root: Path) -> Iterator[Path]:
     """Yield the folders of runs that did not reach their end and that nobody trains, newest first."""
     for path in sorted(root.glob(f"*/{FILE}"), reverse=True):
         folder = path.parent
-        spool = Spool(folder)
-        try:
+        with closing(Spool(folder)) as spool:
             if spool.info().group:  # it stands for others and trains nothing to go on with
                 continue
             last = spool.last()
             ended = last is not None and last[1] == "finish"
             status = spool.read(last[0] - 1, 1)[0].body["status"] if last and ended else None
-        finally:
-            spool.close()
         if status != "FINISHED" and _is_free(folder):
             yield folder
 
@@ -96,13 +93,6 @@ def _is_free(folder: Path) -> bool:
 
 
 def _records(folder: Path) -> Iterator[Record]:
-    if not (folder / FILE).is_file():
-        return
-    spool = Spool(folder)
-    try:
-        seq = 0
-        while records := spool.read(seq, _AT_ONCE):
-            yield from records
-            seq = records[-1].seq
-    finally:
-        spool.close()
+    if (folder / FILE).is_file():
+        with closing(Spool(folder)) as spool:
+            yield from spool.records()

@@ -36,6 +36,7 @@ from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.sinks import PendingRun, Sink, UnreachableError
 from dlframe.tracking.spool import FILE, Record, Spool
 from dlframe.tracking.stores import check_database, meaning
+from dlframe.tracking.whole import write_whole
 
 __all__ = ["PARENT_TAG", "UID_TAG", "MlflowSink"]
 
@@ -230,7 +231,7 @@ class MlflowSink(Sink):
         """Tag the run with what went wrong; a long text goes whole into an artifact."""
         if len(error) > names.TAG_LIMIT:
             path = run.folder / _ERROR_FILE
-            path.write_text(error)
+            write_whole(path, error)
             client.log_artifact(run_id, str(path))
             marker = f"{names.marker(len(error), _ERROR_FILE)} "
             # The end of a traceback says what happened.
@@ -259,7 +260,7 @@ class MlflowSink(Sink):
             path = run.folder / artifact
             path.parent.mkdir(exist_ok=True)
             known = json.loads(path.read_text()) if path.exists() else {}
-            path.write_text(json.dumps(known | long, indent=1))
+            write_whole(path, json.dumps(known | long, indent=1))
             client.log_artifact(run_id, str(path), record.kind)
             values |= {key: names.marker(len(value), artifact) for key, value in long.items()}
         return values
@@ -280,7 +281,7 @@ class MlflowSink(Sink):
         lines = path.read_text().splitlines() if path.exists() else []
         if line not in lines:  # the same record may come twice, after a crash
             lines.append(line)
-            path.write_text("\n".join(lines) + "\n")
+            write_whole(path, "\n".join(lines) + "\n")
         state["rejected"] = len(lines)
         _log.warning("%s: rejected %s: %s", run.info.uid, record.kind, _line(error))
         client.set_tag(state["run_id"], "dlframe.rejected", str(len(lines)))

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dlframe.tracking.whole import write_whole
+
 __all__ = ["TAG", "Facts", "merged", "render"]
 
 TAG = "mlflow.note.content"
@@ -49,7 +51,7 @@ class Facts:
 
     def write(self, folder: Path) -> None:
         """Write the facts into the run's folder."""
-        (folder / _FILE).write_text(json.dumps(asdict(self), indent=1))
+        write_whole(folder / _FILE, json.dumps(asdict(self), indent=1))
 
     @classmethod
     def read(cls, folder: Path) -> "Facts | None":

@@ -11,6 +11,7 @@ from dlframe.tracking.earlier import METRICS
 from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.runs import RecordedRun
 from dlframe.tracking.stores import meaning
+from dlframe.tracking.whole import write_whole
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -49,7 +50,7 @@ def fetch_record(run: RecordedRun) -> None:
             f"the record of run {run.id!r} cannot be fetched from {without_credentials(run.uri)}: "
             f"{meaning(str(error))}"
         ) from error
-    (run.folder / METRICS).write_text(json.dumps(values))  # last: without it all is fetched anew
+    write_whole(run.folder / METRICS, json.dumps(values))  # last: without it all is fetched anew
 
 
 def _fetch(client: "MlflowClient", run_id: str, name: str, folder: Path) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from dlframe.tracking.entries import Entry, Kind, Record, decoded, entry
 from dlframe.tracking.redaction import without_credentials
+from dlframe.tracking.whole import write_whole
 
 __all__ = [
     "FILE",
@@ -53,6 +54,7 @@ CREATE TABLE IF NOT EXISTS records (
 _INSERT = "INSERT OR IGNORE INTO records (seq, kind, time, body) VALUES (?, ?, ?, ?)"
 _CURSOR = "delivered-{}.json"
 _TO = "to"
+_AT_ONCE = 5000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +173,13 @@ class Spool:
             ).fetchall()
         return [Record(seq, kind, time, decoded(body)) for seq, kind, time, body in rows]
 
+    def records(self) -> Iterator[Record]:
+        """Yield all records in order, read in parts."""
+        after = 0
+        while records := self.read(after, _AT_ONCE):
+            yield from records
+            after = records[-1].seq
+
     def last(self) -> tuple[int, Kind, int] | None:
         """Return number, kind and time of the last record."""
         with self._lock:
@@ -247,10 +256,7 @@ class Spool:
         Raises:
             OSError: the disk is full or cannot be written.
         """
-        path = self._folder / _CURSOR.format(sink)
-        making = path.with_suffix(".part")
-        making.write_text(json.dumps(asdict(cursor)))
-        making.replace(path)
+        write_whole(self._folder / _CURSOR.format(sink), json.dumps(asdict(cursor)))
 
     def close(self) -> None:
         """Close the file; the last process to do so folds the write-ahead log into it."""

@@ -10,6 +10,7 @@ import pandas as pd
 
 from dlframe.tracking.recorder import Recorder
 from dlframe.tracking.redaction import redacted_values
+from dlframe.tracking.whole import write_whole
 from dlframe.training.prepare import Parts
 
 __all__ = ["data_line", "record_data", "schema"]
@@ -30,8 +31,8 @@ def record_data(recorder: Recorder, parts: Parts, folder: Path) -> None:
     splits = parts.splits
     rows = {"train": splits.train.rows, "val": splits.val.rows, "test": splits.test.rows}
     columns = schema(parts)
-    (folder / "splits.json").write_text(json.dumps(splits.summary, indent=1))
-    (folder / "schema.json").write_text(json.dumps(columns, indent=1))
+    write_whole(folder / "splits.json", json.dumps(splits.summary, indent=1))
+    write_whole(folder / "schema.json", json.dumps(columns, indent=1))
     np.savez_compressed(folder / "splits.npz", **rows)  # type: ignore[arg-type]
     preprocessing = {
         "kind": type(splits.preprocessor).__name__,

@@ -14,6 +14,7 @@ from dlframe.errors import ConfigError, RunNotFoundError
 from dlframe.interfaces import Batch, Data, Preprocessor, Regularizer, Spec, Task
 from dlframe.plugin import registry
 from dlframe.tracking.redaction import redacted_values
+from dlframe.tracking.whole import write_whole
 from dlframe.training.build import (
     build_data,
     build_network,
@@ -100,14 +101,14 @@ def prepare(config: dict[str, Any]) -> Parts:
 def save(folder: Path, parts: Parts) -> None:
     """Write what ``rebuild`` reads, all but the weights."""
     write_config(folder, parts.config)
-    (folder / _SPEC).write_text(json.dumps(parts.splits.spec.to_dict(), indent=1))
+    write_whole(folder / _SPEC, json.dumps(parts.splits.spec.to_dict(), indent=1))
     parts.splits.preprocessor.save(folder / _PREPROCESSING)
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
     """Write a config as YAML, without secrets."""
     plain = json.loads(json.dumps(redacted_values(config)))  # YAML has no tuples
-    (folder / _CONFIG).write_text(yaml.safe_dump(plain, sort_keys=False))
+    write_whole(folder / _CONFIG, yaml.safe_dump(plain, sort_keys=False))
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -8,10 +8,8 @@ import shlex
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, TypedDict
-from urllib.parse import unquote, urlparse
 
 import numpy as np
 import pandas as pd
@@ -20,12 +18,11 @@ import torch
 from dlframe.config.differences import differences
 from dlframe.config.validate import chosen, effective
 from dlframe.interfaces import Batch
-from dlframe.plugin import registry
 from dlframe.tracking import note
-from dlframe.tracking.code_state import code_state
-from dlframe.tracking.provenance import command_line, environment, package_list, provenance_tags
+from dlframe.tracking.provenance import command_line, environment, provenance_tags
 from dlframe.tracking.recorder import Recorder
 from dlframe.tracking.redaction import redacted_values
+from dlframe.tracking.whole import write_whole
 from dlframe.training import figures
 from dlframe.training.checkpoint import LAST
 from dlframe.training.data_facts import data_line, record_data
@@ -33,6 +30,7 @@ from dlframe.training.module import TrainingModule
 from dlframe.training.predictor import Predictor
 from dlframe.training.prepare import CHECKPOINT, Parts
 from dlframe.training.summary import count_parameters, summarize
+from dlframe.training.surroundings import record_attempt, record_code, write_environment
 
 __all__ = ["Context", "RunRecord"]
 
@@ -40,7 +38,6 @@ _CONFIG = (
     "config.yaml", "overrides.json", "differences.json", "spec.json", "preprocessing", "schema.json",
     "splits.json", "splits.npz", "environment.json", "network.txt",
 )  # fmt: skip
-_CODE = "code"
 _EXPERIMENT_NOTE = (
     "Runs of `dlframe train`. Each run's note says what it reached, what it changed, and how to train "
     "it again. `best/*`, `final/*` and `cost/*` are single values for comparison; `train/*`, `val/*` "
@@ -92,33 +89,39 @@ class RunRecord:
         facts = self._facts([(*text.split("=", 1), default) for text, default in changed])
         self._write("overrides.json", redacted_values(self.context["overrides"]))
         self._write("differences.json", facts.differences)
-        self._write("environment.json", environment() | {"plugins": _plugins()})
+        write_environment(self.folder)
         facts.write(self.folder)
         recorder.tags({**tags, note.TAG: note.render(facts)})
         recorder.experiment(self._experiment_tags())
         x, y = self.parts.splits.train.x, self.parts.splits.train.y
         table = summarize(self.parts.network, self.parts.task, Batch(x, y))
-        (self.folder / "network.txt").write_text(table)
+        write_whole(self.folder / "network.txt", table)
         record_data(recorder, self.parts, self.folder)
         for name in _CONFIG:
             recorder.artifact(self.folder / name, "config")
-        self._behind = _Behind(self._look_around)
+        # Takes too long to wait for.
+        self._behind = _Behind(lambda: record_code(recorder, self.folder, self._plugins()))
 
-    def attach(self, attempts: int) -> None:
+    def attach(self, attempt: int) -> None:
         """Have this process measured; a run that is gone on with has several, one after another.
 
         Args:
-            attempts: number of those before.
+            attempt: number of this one; the first is 1.
         """
-        if attempts:
-            self.recorder.tags({"dlframe.attempts": attempts + 1})
+        if attempt > 1:
+            self.recorder.tags({"dlframe.attempts": attempt})
+            if self._behind is None:  # else those before did not come as far as to describe it
+                record_attempt(self.recorder, attempt, self._plugins(), self.context["command"])
         every = self.parts.config["tracking"]["sample_every"]
         if every is not None:
             gpus = [device["uuid"] for device in environment().get("devices", ())]
             self.recorder.process(every, gpus)
 
+    def _plugins(self) -> set[str]:
+        return {entry.plugin for _, entry in chosen(self.parts.config)}
+
     def _write(self, name: str, content: Any) -> None:
-        (self.folder / name).write_text(json.dumps(content, indent=1))
+        write_whole(self.folder / name, json.dumps(content, indent=1))
 
     def _tags(self, params: Mapping[str, Any], size: int, trained: int) -> dict[str, Any]:
         task, config = self.parts.task, self.parts.config
@@ -126,7 +129,7 @@ class RunRecord:
         own = {key: value for key, value in params.items() if key != "seed"}
         digest = hashlib.sha256(json.dumps(own, sort_keys=True, default=str).encode()).hexdigest()
         return {
-            "dlframe.plugins": " ".join(sorted({entry.plugin for _, entry in chosen(config)})),
+            "dlframe.plugins": " ".join(sorted(self._plugins())),
             "dlframe.seed": config["seed"],
             "dlframe.group": f"{params['architecture']}-{params['data']}-{digest[:8]}",
             "dlframe.parameters": size,
@@ -162,26 +165,6 @@ class RunRecord:
             replay=f"dlframe replay {uid}{place}",
             resume=f"dlframe resume {uid}{place}",
         )
-
-    def _look_around(self) -> None:
-        """Record packages and the state of the code, which takes too long to wait for."""
-        (self.folder / "packages.txt").write_text(package_list())
-        self.recorder.artifact(self.folder / "packages.txt", "config")
-        places = {
-            "workdir": Path.cwd(),
-            **_sources({e.plugin for _, e in chosen(self.parts.config)}),
-        }
-        seen: set[Path] = set()
-        for name, place in places.items():
-            state = code_state(place, apart_from=self.folder.parent)
-            if state is None or state.root in seen:
-                continue
-            seen.add(state.root)
-            state.write(self.folder / _CODE, name)
-            if name == "workdir":
-                self.recorder.tags(state.tags())
-        if seen:
-            self.recorder.artifact(self.folder / _CODE, _CODE)
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -292,26 +275,6 @@ class _Behind:
         self._thread.join()
         if self._error is not None:
             raise self._error
-
-
-def _plugins() -> dict[str, str]:
-    """Return distribution and version of each plugin that could be used."""
-    usable = [plugin for plugin in registry().plugins if plugin.status == "ok"]
-    return {plugin.name: f"{plugin.distribution} {plugin.version}".strip() for plugin in usable}
-
-
-def _sources(plugins: set[str]) -> dict[str, Path]:
-    """Return the folders of dlframe and of these plugins, as far as they are installed for editing."""
-    names = {p.distribution for p in registry().plugins if p.name in plugins}
-    found = {}
-    for name in sorted(names | {"dlframe"}):
-        try:
-            origin = json.loads(distribution(name).read_text("direct_url.json") or "{}")
-        except PackageNotFoundError:  # it lives in a notebook or a test
-            continue
-        if origin.get("dir_info", {}).get("editable"):
-            found[name] = Path(unquote(urlparse(origin["url"]).path))
-    return found
 
 
 def _peak_memory() -> int:

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -234,7 +234,7 @@ def _train(run: Run, fit: Fit, record: RunRecord | None, context: Context, befor
     if context["again"]:
         checkpoint = last_checkpoint(run.folder)
     if record is not None:
-        record.attach(max(0, before.attempts - 1))
+        record.attach(before.attempts)
     fit.fit(checkpoint)
     tested = fit.test()
     run.epochs = fit.module.history
@@ -345,10 +345,9 @@ def _record_failure(config: dict[str, Any], folder: Path, said: str) -> None:
     """Record why a run failed whose recording process was killed, or knew only what followed."""
     if not (folder / FILE).is_file():
         return
-    spool = Spool(folder)
-    records = spool.read(0, spool.count(0))
-    spool.close()
-    if any(r.kind == "finish" and said in str(r.body["error"]) for r in records):
+    with closing(Spool(folder)) as spool:
+        ends = spool.of_kinds("finish")
+    if any(said in str(end.body["error"]) for end in ends):
         return
     tracking = config["tracking"]
     recorder = Recorder(

@@ -228,6 +228,53 @@ def test_two_processes_that_were_killed_go_on_together(tmp_path: Path) -> None:
         end_delivery(tmp_path / "runs")
 
 
+def test_an_attempt_on_other_code_is_said_and_recorded(tmp_path: Path) -> None:
+    """A run is begun at one commit, killed, and gone on with at another."""
+
+    def commit(content: str) -> str:
+        (tmp_path / "code.py").write_text(content)
+        known = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        for words in (("init", "-q"), ("add", "code.py"), (*known, "commit", "-qm", content)):
+            subprocess.run(["git", *words], cwd=tmp_path, check=True)
+        head = ["git", "rev-parse", "HEAD"]
+        return subprocess.check_output(head, cwd=tmp_path, text=True).strip()
+
+    commits = [commit("first")]
+    process = started(tmp_path, *TRAIN, OFTEN, "trainer.max_epochs=25")
+    try:
+        folder = new_run(tmp_path, [], process)
+        wait_for(folder / "code" / "workdir.json", process)
+        process.kill()
+        process.communicate(timeout=60)
+        commits.append(commit("second"))
+        done = dlframe("resume", folder.name, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        said = f"the commit was {commits[0][:12]}, is {commits[1][:12]}"
+        assert one_sentence(done.stderr) == said
+        result = json.loads(done.stdout)
+        assert status_of(tmp_path / "runs", folder.name) == "FINISHED"
+        tags = recorded(
+            tmp_path / "runs",
+            f"SELECT key, value FROM tags WHERE run_uuid = '{result['mlflow_run_id']}' "
+            "AND key IN ('dlframe.drift', 'mlflow.source.git.commit') ORDER BY key",
+        )
+        assert tags == [("dlframe.drift", said), ("mlflow.source.git.commit", commits[0])]
+        (kept,) = (tmp_path / "runs" / "artifacts").glob("*/artifacts/attempts/2")
+        assert {path.name for path in kept.iterdir()} >= {
+            "attempt.json",
+            "environment.json",
+            "code",
+        }
+        assert json.loads((kept / "attempt.json").read_text()) == {
+            "attempt": 2,
+            "command": f"dlframe resume {folder.name} --json",
+            "drift": [said],
+        }
+        assert json.loads((kept / "code" / "workdir.json").read_text())["commit"] == commits[1]
+    finally:
+        end_delivery(tmp_path / "runs")
+
+
 def test_what_cannot_be_gone_on_with(place: Path, undisturbed: dict[str, Any]) -> None:
     done = dlframe("resume", undisturbed["run"], cwd=place)
     assert done.returncode == 1
