@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dlframe.analysis.comparison import Comparison, compare
 from dlframe.analysis.export import to_csv, to_plain
@@ -14,10 +14,13 @@ from dlframe.analysis.report import report
 from dlframe.analysis.runs import RunData, read_children
 from dlframe.analysis.select import COMPARED
 from dlframe.analysis.tables import groups_table, pairs_table, runs_line
+from dlframe.tracking.backlog import Backlog
 from dlframe.tracking.code_state import code_state
+from dlframe.tracking.progress import still_on_their_way
 from dlframe.tracking.provenance import provenance_tags
-from dlframe.tracking.recorder import Recorder
+from dlframe.tracking.recorder import Recorder, Status
 from dlframe.tracking.redaction import without_credentials
+from dlframe.tracking.sync import wait
 
 __all__ = ["FOLDER", "Multirun", "record"]
 
@@ -80,10 +83,9 @@ class Multirun:
             }
         )
         self._began = time.monotonic()
+        self._jobs: list[Path] = []
 
-    def finish(
-        self, status: Literal["FINISHED", "FAILED", "KILLED"], error: str | None = None
-    ) -> Comparison | None:
+    def finish(self, status: Status, error: str | None = None) -> Comparison | None:
         """Compare the jobs' runs, record what comes out, and close the run.
 
         Args:
@@ -99,13 +101,32 @@ class Multirun:
             if comparison is not None:
                 _store(self._recorder, comparison, self._name, self._command)
             self._recorder.metrics({"cost/seconds": time.monotonic() - self._began}, 0)
+        except KeyboardInterrupt:
+            self._recorder.finish("KILLED")
+            raise
         except BaseException as problem:
             self._recorder.finish("FAILED", f"the comparison could not be made: {problem!r}")
             raise
         self._recorder.finish(status, error)
-        if status != "KILLED":  # who stopped it does not want to wait
-            self._recorder.wait(self._tracking["wait"])
+        self._jobs = [self._recorder.root / run.id for run in runs]
         return comparison
+
+    def wait(self) -> str | None:
+        """Wait until this run and its jobs are delivered, as long as the config says.
+
+        Returns:
+            What the user should know of it, such as a backlog.
+        """
+        if self._tracking["offline"]:
+            return None
+        folders = [self._recorder.folder, *self._jobs]
+        with Backlog() as backlog:
+            states = wait(
+                folders, self._tracking["wait"], backlog.show, most=self._tracking["wait"]
+            )
+        left = sum(state.backlog for state in states.values())
+        errors = [state.error for state in states.values() if state.error is not None]
+        return errors[0] if errors else still_on_their_way(left, self._recorder.uri)
 
 
 def record(

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from dlframe.cli.result import report
 from dlframe.errors import DlframeError, sentence
@@ -13,6 +13,8 @@ from dlframe.errors import DlframeError, sentence
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from dlframe.analysis.multirun import Multirun
+    from dlframe.tracking.recorder import Status
 
 __all__ = ["run"]
 
@@ -97,7 +99,7 @@ def _together(
 
     multirun = Multirun(config, tracking, swept, job.argv)
     job.parent = multirun.id
-    status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
+    status: Status = "FAILED"
     said = None
     try:
         yield
@@ -109,15 +111,22 @@ def _together(
         said = sentence(error)
         raise
     finally:
-        comparison = multirun.finish(status, said)
-        if not job.as_json:
-            from dlframe.cli.compare import show
+        _conclude(multirun, status, said, as_json=job.as_json)
 
-            if comparison is not None:
-                show(comparison, most=1)
-            print(f"multirun    {multirun.id}")
-            if comparison is not None:
-                print(f"report      {multirun.report}")
+
+def _conclude(multirun: "Multirun", status: "Status", said: str | None, *, as_json: bool) -> None:
+    """Compare the jobs, say what came out, and wait for its delivery."""
+    comparison = multirun.finish(status, said)
+    if not as_json:
+        from dlframe.cli.compare import show
+
+        if comparison is not None:
+            show(comparison, most=1)
+        print(f"multirun    {multirun.id}")
+        if comparison is not None:
+            print(f"report      {multirun.report}", flush=True)
+    if status != "KILLED" and (note := multirun.wait()):  # who stopped it waits for nothing
+        print(f"note        {note}", file=sys.stderr if as_json else sys.stdout)
 
 
 _SHOWING = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc")
@@ -187,5 +196,9 @@ class _Job:
         self.training = True
         from dlframe.training.run import execute
 
-        done = execute(checked, overrides=overrides, command=self.argv, parent=self.parent)
+        # This process waits for all jobs at its end; one of a launcher's may take its machine along.
+        waits = self.parent is None or os.getpid() != self._process
+        done = execute(
+            checked, overrides=overrides, command=self.argv, parent=self.parent, wait=waits
+        )
         report(done, as_json=self.as_json, parent=self.parent)

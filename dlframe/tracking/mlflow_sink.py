@@ -202,6 +202,10 @@ class MlflowSink(Sink):
             case "start":
                 if record.seq > 1:
                     client.update_run(run_id, status="RUNNING")
+                    for key, value in self._parent_tags(
+                        client, run, state["experiment_id"]
+                    ).items():
+                        client.set_tag(run_id, key, value)
             case "artifact":
                 path = run.folder / body["path"]
                 log = client.log_artifacts if path.is_dir() else client.log_artifact

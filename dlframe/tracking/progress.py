@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.spool import Spool
 
-__all__ = ["Delivery", "progress"]
+__all__ = ["Delivery", "progress", "still_on_their_way"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,15 @@ class Delivery:
         if self.offline:
             return f"{self.backlog} records wait for `dlframe sync` (tracking.offline=true)"
         if not self.complete:
-            store = without_credentials(self.tracking_uri)
-            return f"{self.backlog} records are still on their way to {store}"
+            return still_on_their_way(self.backlog, self.tracking_uri)
         return None
+
+
+def still_on_their_way(records: int, uri: str) -> str | None:
+    """Say that so many records have not reached the store yet; None if there are none."""
+    if not records:
+        return None
+    return f"{records} records are still on their way to {without_credentials(uri)}"
 
 
 def progress(spool: Spool, uri: str, *, offline: bool = False) -> Delivery:

@@ -26,7 +26,7 @@ from dlframe.tracking.progress import Delivery, progress
 from dlframe.tracking.sinks import check_sinks
 from dlframe.tracking.spool import OFFLINE, RunInfo, Spool, take
 
-__all__ = ["REBUILD", "Delivery", "Recorder", "new_uid", "user_name"]
+__all__ = ["REBUILD", "Delivery", "Recorder", "Status", "new_uid", "user_name"]
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 Scalar = str | int | float | bool | None

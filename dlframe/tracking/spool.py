@@ -52,6 +52,7 @@ CREATE TABLE IF NOT EXISTS records (
 );
 """
 _INSERT = "INSERT OR IGNORE INTO records (seq, kind, time, body) VALUES (?, ?, ?, ?)"
+_SET = "INSERT OR REPLACE INTO run (key, value) VALUES (?, ?)"
 _CURSOR = "delivered-{}.json"
 _TO = "to"
 _AT_ONCE = 5000
@@ -133,6 +134,8 @@ class Spool:
                     "INSERT OR IGNORE INTO run VALUES (?, ?)",
                     [(key, json.dumps(value)) for key, value in asdict(info).items()],
                 )
+                if info.parent is not None:  # a run that goes on may do so in another multirun
+                    connection.execute(_SET, ("parent", json.dumps(info.parent)))
         finally:
             connection.close()
         return cls(folder)
@@ -151,9 +154,7 @@ class Spool:
             sqlite3.Error: the disk is full or cannot be written.
         """
         with self._lock:
-            self._connection.execute(
-                "INSERT OR REPLACE INTO run VALUES ('uri', ?)", (json.dumps(uri),)
-            )
+            self._connection.execute(_SET, ("uri", json.dumps(uri)))
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Append all ``entries`` in one transaction, or none; those that are there already stay.

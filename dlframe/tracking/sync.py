@@ -1,5 +1,6 @@
 """Delivery on request: what a crash or an outage left over, or was recorded offline or elsewhere."""
 
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -77,7 +78,11 @@ def _start(root: Path) -> None:
 
 
 def wait(
-    folders: Sequence[Path], patience: float, show: Callable[[int, str | None], object]
+    folders: Sequence[Path],
+    patience: float,
+    show: Callable[[int, str | None], object],
+    *,
+    most: float = math.inf,
 ) -> dict[Path, Delivery]:
     """Wait for the delivery of some runs, for as long as it gets on.
 
@@ -85,15 +90,18 @@ def wait(
         folders: of the runs.
         patience: seconds without progress after which to give up.
         show: called again and again with the number of records left and what stands in the way.
+        most: seconds after which to give up even so.
     """
     best, since = -1, time.monotonic()
+    end = since + most
     while True:
         found = {folder: state for folder in folders for state in _state(folder)}
         left = sum(delivery.backlog for delivery in found.values())
         if best < 0 or left < best:
             best, since = left, time.monotonic()
         done = all(d.complete and _is_over(folder) for folder, d in found.items())
-        if done or time.monotonic() - since >= patience:
+        now = time.monotonic()
+        if done or now - since >= patience or now >= end:
             return found
         show(left, next(filter(None, (d.error for d in found.values())), None))
         for root in {folder.parent for folder in folders}:

@@ -51,7 +51,8 @@ class Context(TypedDict):
     Args:
         overrides: what the user changed.
         command: the command line.
-        parent: id of the multirun that it is a part of.
+        parent: id of the multirun that it is a part of, which may be another one when it goes on.
+        waits: whether to wait at the end until all is delivered.
         again: whether it goes on with a run that was interrupted.
         replay_of: folder of the run that it is to repeat.
     """
@@ -59,6 +60,7 @@ class Context(TypedDict):
     overrides: list[str]
     command: list[str]
     parent: str | None
+    waits: bool
     again: bool
     replay_of: str | None
 

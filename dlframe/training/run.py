@@ -87,6 +87,7 @@ def execute(
     command: Sequence[str] = (),
     parent: str | None = None,
     replay_of: Path | None = None,
+    wait: bool = True,
 ) -> Run:
     """Train, test and record one run.
 
@@ -96,6 +97,7 @@ def execute(
         command: the command line, for the record.
         parent: id of the multirun that it is a part of.
         replay_of: folder of the run that it is to repeat, on the same data.
+        wait: whether to wait at the end until all is delivered; False leaves that to the multirun.
 
     Raises:
         DlframeError: the config, the data or the disk do not allow it, or the loss diverged.
@@ -104,23 +106,28 @@ def execute(
     checked = validate(config)
     folder = find_unfinished(checked) if checked["resume"] == "auto" else None
     if folder is not None:
-        return resume(folder, command=command)
+        return resume(folder, command=command, parent=parent, wait=wait)
     context = Context(
         overrides=list(overrides),
         command=list(command),
         parent=parent,
+        waits=wait,
         again=False,
         replay_of=str(replay_of) if replay_of else None,
     )
     return _execute(checked, new_uid(), context)
 
 
-def resume(folder: Path, *, command: Sequence[str] = ()) -> Run:
+def resume(
+    folder: Path, *, command: Sequence[str] = (), parent: str | None = None, wait: bool = True
+) -> Run:
     """Go on with a run that was interrupted, from its last whole checkpoint, under the same id.
 
     Args:
         folder: the run's folder.
         command: the command line, for the record.
+        parent: id of the multirun that it is a part of from now on; None leaves that as it is.
+        wait: see ``execute``.
 
     Raises:
         CheckpointError: the run has reached its end already.
@@ -140,7 +147,14 @@ def resume(folder: Path, *, command: Sequence[str] = ()) -> Run:
     config["tracking"]["root"] = str(folder.parent)
     if config["trainer"]["threads"] is None:
         config["trainer"]["threads"] = recorded_threads(folder)
-    context = Context(overrides=[], command=list(command), parent=None, again=True, replay_of=None)
+    context = Context(
+        overrides=[],
+        command=list(command),
+        parent=parent,
+        waits=wait,
+        again=True,
+        replay_of=None,
+    )
     return _execute(config, folder.name, context)
 
 
@@ -215,14 +229,14 @@ def _record(
         recorder.finish(run.status, None if _is_stop(error) else redacted(_report(error)))
         if _is_stop(error):  # what is recorded is delivered without anybody waiting
             raise KeyboardInterrupt(_advice(run.folder)) from None
-        _deliver(run, recorder, tracking["wait"])
+        _deliver(run, recorder, tracking["wait"], context)
         said = _translated(error, recorder.folder)
         if said is error:
             raise
         raise said from error
     console.close()
     recorder.finish("FINISHED")
-    _deliver(run, recorder, tracking["wait"])
+    _deliver(run, recorder, tracking["wait"], context)
     return run
 
 
@@ -318,13 +332,16 @@ def _translated(error: BaseException, folder: Path) -> BaseException:
     return error
 
 
-def _deliver(run: Run, recorder: Recorder, seconds: float) -> None:
+def _deliver(run: Run, recorder: Recorder, seconds: float, context: Context) -> None:
     with Backlog() as backlog:
-        state = recorder.wait(seconds, lambda d: backlog.show(d.backlog, d.error))
+        state = recorder.wait(
+            seconds if context["waits"] else 0.0, lambda d: backlog.show(d.backlog, d.error)
+        )
     if recorder.enabled:
         run.tracking_uri = without_credentials(state.tracking_uri)
     run.mlflow_run_id = state.mlflow_run_id
-    run.note = state.note
+    # That a part is still on its way goes without saying where nobody waits for it.
+    run.note = state.note if context["waits"] or state.offline else state.error
 
 
 # --- several processes ----------------------------------------------------------------------------

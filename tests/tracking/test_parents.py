@@ -7,6 +7,7 @@ import pytest
 from fault_support import Server
 from tracking_support import end_delivery, sql
 
+from dlframe.tracking import sync
 from dlframe.tracking.recorder import Recorder
 
 pytest_plugins = ["tracking_fixtures"]
@@ -79,6 +80,26 @@ def test_a_parent_takes_in_children_that_came_alone(root: Path, tmp_path: Path) 
     assert stored(store) == {
         parent.uid: ("both", "FINISHED", None),
         child.uid: ("child", "FINISHED", parent.uid),
+    }
+
+
+def test_a_run_that_goes_on_in_another_multirun_moves_there(root: Path) -> None:
+    first, second = parent_in(root, deliver=False), parent_in(root, deliver=False)
+    child = child_in(root, first.uid)
+    assert child.wait(60.0).complete
+    again = Recorder(
+        root, uri=None, experiment="e", run_name=None, uid=child.uid, parent=second.uid
+    )
+    again.finish("FINISHED")
+    assert again.wait(60.0).complete
+    assert stored(root / "mlflow.db")[child.uid] == ("child", "FINISHED", second.uid)
+    first.finish("KILLED")
+    second.finish("FINISHED")
+    assert sync.wait([first.folder, second.folder], 60.0, lambda *_: None)
+    assert stored(root / "mlflow.db") == {
+        first.uid: ("both", "KILLED", None),
+        second.uid: ("both", "FINISHED", None),
+        child.uid: ("child", "FINISHED", second.uid),
     }
 
 
