@@ -37,7 +37,7 @@ for step in range(steps):
     recorder.metrics({f"train/m{i}": step + i / 20 for i in range(20)}, step)
     time.sleep(0.001)
 if end == "hang":
-    recorder.flush()
+    recorder.wait(0)
     print("flushed", flush=True)
     time.sleep(600)
 recorder.finish("FINISHED")

@@ -121,7 +121,7 @@ def test_a_training_that_is_killed_at_any_moment_loses_no_call(root: Path) -> No
 
 def test_a_disk_that_is_slow_holds_nothing_up(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As if each write took longer than it may: calls then stay in memory until the thread takes them.
-    monkeypatch.setattr("dlframe.tracking.recorder._SPARE_SECONDS", -1000.0)
+    monkeypatch.setattr("dlframe.tracking.writer._SPARE_SECONDS", -1000.0)
     recorder = Recorder(root, uri=None, experiment="e", run_name=None, deliver=False)
     before = {path: path.stat().st_size for path in recorder.folder.glob("journal-*")}
     recorder.metrics({"a": 1.0}, 1)

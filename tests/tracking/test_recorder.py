@@ -82,12 +82,12 @@ def test_a_full_disk_keeps_training_alive_and_is_told_once(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recorder = quiet(root)
-    connection = recorder._spool._connection
+    connection = recorder._writer.spool._connection
     connection.execute("PRAGMA max_page_count=12")  # SQLite then acts as on a full disk
     for step in range(2000):
         recorder.metrics({f"metric/{i}": 1.0 for i in range(20)}, step)
-    recorder.flush()
-    recorder.flush()
+    recorder.wait(0)
+    recorder.wait(0)
     delivery = recorder.wait(0)
     assert not delivery.complete
     assert delivery.backlog >= 2000
@@ -148,7 +148,7 @@ def test_the_end_is_kept_while_another_thread_moves_entries(
     def move() -> None:
         while at_work:
             for recorder in at_work[:1]:
-                recorder.flush()
+                recorder.wait(0)
 
     threads = [threading.Thread(target=move) for _ in range(2)]
     for thread in threads:
@@ -174,7 +174,7 @@ def test_a_forked_worker_records_nothing_and_does_not_keep_the_run_alive(root: P
     child = os.fork()
     if child == 0:
         recorder.metrics({"child": 1.0}, 1)
-        recorder.flush()
+        recorder.wait(0)
         os.write(write, b"x")
         time.sleep(60)
         os._exit(0)
