@@ -3,8 +3,6 @@
 
 import json
 import logging
-import re
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -15,12 +13,10 @@ import requests
 from mlflow.entities import (
     Dataset,
     DatasetInput,
-    Experiment,
     InputTag,
     LifecycleStage,
     Metric,
     Param,
-    Run,
     RunTag,
     ViewType,
 )
@@ -31,29 +27,22 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dlframe.errors import StorageError
 from dlframe.tracking import names
+from dlframe.tracking.mlflow_errors import in_one_line, reason, refused
 from dlframe.tracking.mlflow_pages import set_up_experiment, write_end
+from dlframe.tracking.mlflow_store import UID_TAG, experiment_of, make_store, runs_of, weight
 from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.sinks import PendingRun, Sink, UnreachableError
 from dlframe.tracking.spool import FILE, Record, Spool
-from dlframe.tracking.stores import check_database, meaning
+from dlframe.tracking.stores import check_database
 from dlframe.tracking.whole import write_whole
 
-__all__ = ["PARENT_TAG", "UID_TAG", "MlflowSink"]
+__all__ = ["MlflowSink"]
 
-UID_TAG = "dlframe.run_uid"
 PARENT_TAG = "dlframe.parent_uid"
 _METRICS_PER_CALL = 1000
 _OTHERS_PER_CALL = 100
 _DIGEST_LIMIT = 36
 _ERROR_FILE = "error.txt"
-_CUT = "Connection aborted"
-_STATUS = re.compile(r"(?:error code |too many )(\d{3})")
-_LOGIN = "; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or mend tracking.uri"
-_REMEDIES = {
-    "401": _LOGIN,
-    "403": _LOGIN,
-    "404": "; mend tracking.uri, where no MLflow seems to be",
-}
 _log = logging.getLogger(__name__)
 Item = TypeVar("Item", Metric, Param, RunTag)
 
@@ -78,13 +67,13 @@ class MlflowSink(Sink):
                 yield part[-1].seq
         except (MlflowException, requests.RequestException, SQLAlchemyError, ImportError) as error:
             raise UnreachableError(
-                f"{without_credentials(run.uri)} does not take the run: {_reason(error)}"
+                f"{without_credentials(run.uri)} does not take the run: {reason(error)}"
             ) from error
 
     def _client(self, run: PendingRun) -> MlflowClient:
         if run.uri not in self._clients:
             if run.info.uri is None:
-                _make_store(Path(run.uri.removeprefix("sqlite:///")))
+                make_store(Path(run.uri.removeprefix("sqlite:///")))
             elif "://" in run.uri and not run.uri.startswith(("http://", "https://", "file:")):
                 try:
                     check_database(run.uri)
@@ -94,11 +83,11 @@ class MlflowSink(Sink):
         return self._clients[run.uri]
 
     def _find_or_create(self, client: MlflowClient, run: PendingRun, state: dict[str, Any]) -> None:
-        experiment = _experiment(client, run)
-        found = _search(client, experiment, run.info.uid, ViewType.ALL)
+        experiment = experiment_of(client, run)
+        found = runs_of(client, experiment, run.info.uid, ViewType.ALL)
         # The tag is looked up first because a lost reply must not give a second run.
         made = (
-            min(found, key=_weight)
+            min(found, key=weight)
             if found
             else client.create_run(
                 experiment,
@@ -168,7 +157,7 @@ class MlflowSink(Sink):
                 case _:
                     self._one(client, run, record, state)
         except Exception as error:
-            if not _refused(error):
+            if not refused(error):
                 raise
             if client.get_run(run_id).info.lifecycle_stage == LifecycleStage.DELETED:
                 state["notice"] = (
@@ -248,7 +237,7 @@ class MlflowSink(Sink):
         A request to create a run that has hung in a server for longer than its time-out may be
         carried out after the look-up of the next attempt.
         """
-        for found in _search(client, state["experiment_id"], run.info.uid):
+        for found in runs_of(client, state["experiment_id"], run.info.uid):
             if found.info.run_id != state["run_id"] and not found.data.metrics | found.data.params:
                 client.delete_run(found.info.run_id)
                 _log.warning("%s: deleted a second, empty run", run.info.uid)
@@ -280,14 +269,19 @@ class MlflowSink(Sink):
     ) -> None:
         """Put aside what MLflow refuses for good, so that the rest gets through."""
         path = run.folder / "rejected.jsonl"
-        entry = {"seq": record.seq, "kind": record.kind, "content": content, "error": _line(error)}
+        entry = {
+            "seq": record.seq,
+            "kind": record.kind,
+            "content": content,
+            "error": in_one_line(error),
+        }
         line = json.dumps(entry)
         lines = path.read_text().splitlines() if path.exists() else []
         if line not in lines:  # the same record may come twice, after a crash
             lines.append(line)
             write_whole(path, "\n".join(lines) + "\n")
         state["rejected"] = len(lines)
-        _log.warning("%s: rejected %s: %s", run.info.uid, record.kind, _line(error))
+        _log.warning("%s: rejected %s: %s", run.info.uid, record.kind, in_one_line(error))
         client.set_tag(state["run_id"], "dlframe.rejected", str(len(lines)))
 
 
@@ -313,7 +307,7 @@ def _isolated(
     try:
         log(items)
     except MlflowException as error:
-        if not _refused(error):
+        if not refused(error):
             raise
         if len(items) == 1:
             yield items[0], error
@@ -321,74 +315,6 @@ def _isolated(
         half = len(items) // 2
         yield from _isolated(items[:half], log)
         yield from _isolated(items[half:], log)
-
-
-def _refused(error: Exception) -> bool:
-    """Whether sending the same again can never help.
-
-    Credentials that are refused (401, 403), a missing run or a wrong address (404), time-outs (408)
-    and overload (429) can all change; so can a full disk.
-    """
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        status = error.response.status_code
-    elif isinstance(error, MlflowException):
-        status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
-    elif isinstance(error, requests.RequestException):
-        return False
-    else:
-        return isinstance(error, FileNotFoundError) or not isinstance(error, OSError)
-    return 400 <= status < 500 and status not in (401, 403, 404, 408, 429)
-
-
-def _make_store(path: Path) -> None:
-    """Make the SQLite store of a tracking root where it is missing.
-
-    It is made under another name and then renamed: MLflow cannot go on with a store whose making
-    was cut short.
-    """
-    if path.exists():
-        return
-    making = path.with_suffix(".making")
-    for leftover in path.parent.glob(f"{making.name}*"):
-        leftover.unlink()
-    MlflowClient(f"sqlite:///{making}").search_experiments()
-    with closing(sqlite3.connect(making)) as store:
-        # Readers such as the UI then do not block the one writer, nor it them.
-        store.execute("PRAGMA journal_mode=WAL")
-    making.rename(path)
-
-
-def _search(
-    client: MlflowClient, experiment: str, uid: str, view: int = ViewType.ACTIVE_ONLY
-) -> list[Run]:
-    found: list[Run] = client.search_runs([experiment], f"tags.`{UID_TAG}` = '{uid}'", view)
-    return found
-
-
-def _weight(run: Run) -> tuple[bool, bool]:
-    """Order runs of one uid: those that are not deleted first, then those with content."""
-    deleted = run.info.lifecycle_stage == LifecycleStage.DELETED
-    return deleted, not run.data.metrics | run.data.params
-
-
-def _experiment(client: MlflowClient, run: PendingRun) -> str:
-    found: Experiment | None = client.get_experiment_by_name(run.info.experiment)
-    if found is None:
-        location = None
-        if run.info.uri is None:
-            location = (run.folder.parent / "artifacts").as_uri()
-        try:
-            return str(client.create_experiment(run.info.experiment, artifact_location=location))
-        except MlflowException as error:  # somebody else made it just now
-            found = client.get_experiment_by_name(run.info.experiment)
-            if found is None:
-                raise error
-    if found.lifecycle_stage == LifecycleStage.DELETED:
-        raise StorageError(
-            f"the experiment {run.info.experiment!r} was deleted in MLflow; restore it with "
-            f"`mlflow experiments restore --experiment-id {found.experiment_id}`"
-        )
-    return str(found.experiment_id)
 
 
 def _dataset(body: dict[str, Any]) -> DatasetInput:
@@ -403,24 +329,3 @@ def _dataset(body: dict[str, Any]) -> DatasetInput:
         profile=None if body["profile"] is None else json.dumps(body["profile"]),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", body["context"])])
-
-
-def _reason(error: BaseException) -> str:
-    """Say why a request failed, without the library's account of its own layers."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, requests.RequestException):
-            if isinstance(cause, requests.Timeout) or "timed out" in str(cause):
-                return "it did not answer in time"
-            if _CUT in str(cause):
-                return "it cut the connection without an answer"
-            if isinstance(cause, requests.ConnectionError) and not _STATUS.search(str(cause)):
-                return "no connection; start the server, or mend tracking.uri"
-        cause = cause.__cause__ or cause.__context__
-    if found := _STATUS.search(str(error)):
-        return f"it answers with status {found[1]}{_REMEDIES.get(found[1], '')}"
-    return meaning(str(error))
-
-
-def _line(error: BaseException) -> str:
-    return without_credentials(" ".join(str(error).split())[:500]) or type(error).__name__
