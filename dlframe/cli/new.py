@@ -77,7 +77,7 @@ def run(argv: list[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     kind = kind_named(arguments.kind)
-    if kind is None:
+    if kind is None or kind.name not in KINDS:
         raise DlframeError(
             f"there is no kind {arguments.kind!r}; {did_you_mean(arguments.kind, KINDS)}"
             f"the kinds are {', '.join(KINDS)}"

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 
 from dlframe.cli.parser import command_parser
-from dlframe.plugin import KINDS, Plugin, registry
+from dlframe.plugin import ALL_KINDS, Plugin, registry
 
 __all__ = ["run"]
 
@@ -50,7 +50,7 @@ def _state(plugin: Plugin) -> str:
     found = _counts(plugin)
     words = [
         f"{found[kind.name]} {kind.name if found[kind.name] == 1 else kind.plural}"
-        for kind in KINDS.values()
+        for kind in ALL_KINDS.values()
         if kind.name in found
     ]
     slow = (

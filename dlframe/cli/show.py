@@ -10,7 +10,7 @@ from dlframe.config.options import REQUIRED, Option, describe
 from dlframe.config.settings import SETTINGS
 from dlframe.config.signature import dataclass_options, load
 from dlframe.errors import DlframeError, did_you_mean
-from dlframe.plugin import KINDS, kind_named, registry
+from dlframe.plugin import ALL_KINDS, kind_named, registry
 
 __all__ = ["run"]
 
@@ -45,10 +45,10 @@ def _component(word: str) -> tuple[dict[str, Any], Sequence[Option], str, str]:
     head, _, name = word.partition("/")
     kind = kind_named(head)
     if kind is None or not name:
-        known = [*KINDS, *SETTINGS]
+        known = [*ALL_KINDS, *SETTINGS]
         raise DlframeError(
             f"write kind/name, as in optimizer/adam; got {word!r}; {did_you_mean(head, known)}"
-            f"the kinds are {', '.join(KINDS)}"
+            f"the kinds are {', '.join(ALL_KINDS)}"
         )
     entry = registry().find(kind.name, name)
     component, plugin = entry.component, registry().plugin(entry.plugin)

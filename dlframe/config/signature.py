@@ -21,7 +21,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from dlframe.config.options import REQUIRED, Option, is_supported
 from dlframe.errors import BrokenPluginError
 from dlframe.interfaces.options import COMMON_OPTIONS
-from dlframe.plugin import KINDS, Entry, registry
+from dlframe.plugin import ALL_KINDS, Entry, registry
 
 __all__ = ["Signature", "dataclass_options", "imported", "parsed", "signature_of"]
 
@@ -123,7 +123,7 @@ def _signature(
     options = [
         Option(name, _usable(hint, default), default, help_texts.get(name, ""))
         for name, hint, default in parameters
-        if name not in KINDS[kind].runtime and _is_plain(default)
+        if name not in ALL_KINDS[kind].runtime and _is_plain(default)
     ]
     if kind in COMMON_OPTIONS:
         own = {option.name for option in options}
@@ -359,7 +359,7 @@ def _from_arguments(
     defaults += arguments.defaults[-len(positional) :] if positional else []
     pairs = [*zip(positional, defaults, strict=True)]
     pairs += [*zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
-    runtime, names = KINDS[kind].runtime, source.imports()
+    runtime, names = ALL_KINDS[kind].runtime, source.imports()
     parameters = [
         (
             arg.arg,

@@ -2,10 +2,11 @@
 
 from dlframe.plugin.component import Component
 from dlframe.plugin.hookspecs import hookimpl
-from dlframe.plugin.kinds import KINDS, SINK, Kind, kind_named
+from dlframe.plugin.kinds import ALL_KINDS, KINDS, SINK, Kind, kind_named
 from dlframe.plugin.registry import BUILTIN, Entry, Plugin, Registry, registry
 
 __all__ = [
+    "ALL_KINDS",
     "BUILTIN",
     "KINDS",
     "SINK",

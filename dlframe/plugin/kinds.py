@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["KINDS", "SINK", "Kind", "kind_named"]
+__all__ = ["ALL_KINDS", "KINDS", "SINK", "Kind", "kind_named"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,13 @@ KINDS: dict[str, Kind] = {
 SINK = Kind("sink")
 """A place that runs are delivered to. It is no part of a training: it has no options and no group."""
 
+ALL_KINDS: dict[str, Kind] = {**KINDS, SINK.name: SINK}
+"""Those of which a training is composed, and sinks."""
+
 
 def kind_named(word: str) -> Kind | None:
     """Return the kind that ``word`` names in the singular or the plural, or None."""
-    for kind in KINDS.values():
+    for kind in ALL_KINDS.values():
         if word in (kind.name, kind.plural):
             return kind
     return None

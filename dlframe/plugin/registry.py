@@ -25,7 +25,7 @@ from dlframe.errors import (
 )
 from dlframe.plugin.component import Component
 from dlframe.plugin.hookspecs import PROJECT, Specs
-from dlframe.plugin.kinds import KINDS, SINK
+from dlframe.plugin.kinds import ALL_KINDS, KINDS
 
 __all__ = ["BUILTIN", "Entry", "Plugin", "Registry", "registry"]
 
@@ -186,8 +186,7 @@ class Registry:
 
     def _ask(self, name: str, module: object) -> Iterator[Entry]:
         """Call one plugin's own hooks, which keeps provenance and isolates its errors."""
-        kinds = (*KINDS.values(), SINK)
-        hooks = {kind.hook for kind in kinds}
+        hooks = {kind.hook for kind in ALL_KINDS.values()}
         unknown = sorted(
             hook for hook in dir(module) if hook.startswith("dlframe_") and hook not in hooks
             and hasattr(getattr(module, hook), f"{PROJECT}_impl")
@@ -198,7 +197,7 @@ class Registry:
                 f"{did_you_mean(unknown[0], hooks)}the hooks are {', '.join(sorted(hooks))}"
             )
         seen: set[tuple[str, str]] = set()
-        for kind in kinds:
+        for kind in ALL_KINDS.values():
             for impl in getattr(self._manager.hook, kind.hook).get_hookimpls():
                 if impl.plugin is not module:
                     continue
