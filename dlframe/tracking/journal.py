@@ -4,6 +4,7 @@ Each entry is one call of the operating system, which costs microseconds and wai
 in the journal survives the death of the process; who takes the run over moves it into the spool.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +49,7 @@ class Journal:
         if written < len(head) + len(data):
             # The rest of a full disk; what follows must begin at a beginning.
             os.ftruncate(self._file, os.lseek(self._file, 0, os.SEEK_CUR) - written)
-            os.write(self._file, head + data)  # raises what is the matter
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def prepare(self) -> tuple[Path, int] | None:
         """Return a new file, to be given to ``turn``; None while an old one is still there.

@@ -88,6 +88,23 @@ def test_a_full_disk_leaves_no_half_entry(tmp_path: Path) -> None:
             assert [record.seq for record in spool.read(0, 99)] == [*range(1, written + 1), 99]
 
 
+@pytest.mark.parametrize("free", [4096, 2 * 4096])
+def test_an_entry_that_fits_in_part_is_an_error(tmp_path: Path, free: int) -> None:
+    with mounted(tmp_path / "disk", "size=1m") as disk:
+        journal = Journal(disk)
+        journal.write(entry("tags", 0, {"values": {"a": "b"}}, seq=1))
+        filling = fill(disk)
+        os.truncate(filling, filling.stat().st_size - free)
+        large = entry("params", 0, {"values": {"a": "x" * (free + 4096)}})
+        with pytest.raises(OSError, match="No space left"):
+            journal.write(large._replace(seq=2))
+        journal.write(entry("tags", 0, {"values": {"c": "d"}}, seq=3))
+        filling.unlink()
+        with closing(Spool.create(tmp_path, INFO)) as spool:
+            recover(disk, spool)
+            assert [record.seq for record in spool.read(0, 99)] == [1, 3]
+
+
 KILLED = """
 import os, sys
 from pathlib import Path
