@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dlframe.errors import StorageError
+from dlframe.errors import ConfigError, StorageError
 from dlframe.tracking.entries import Record
 from dlframe.tracking.redaction import redacted
 from dlframe.tracking.sinks import PendingRun, Sink
@@ -23,10 +23,21 @@ _ATTEMPTS = 4
 
 
 def alert_options(tracking: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what ``RunInfo.alert`` holds for the options of a run; None where nobody is told."""
+    """Return what ``RunInfo.alert`` holds for the options of a run; None where nobody is told.
+
+    Raises:
+        ConfigError: an option holds a secret, which would be recorded with it.
+    """
     command, webhook = tracking["alert_command"], tracking["alert_webhook"]
     if command is None and webhook is None:
         return None
+    instead = {"alert_command": "call a script that reads it", "alert_webhook": "write '$NAME'"}
+    for option, remedy in instead.items():
+        if (given := tracking[option]) is not None and redacted(given) != given:
+            raise ConfigError(
+                f"tracking.{option} holds what looks like a secret and would be recorded; put that "
+                f"into an environment variable and {remedy}"
+            )
     on = EVENTS if tracking["alert_on"] is None else tracking["alert_on"]
     seconds = tracking["alert_stalled"]
     return {"command": command, "webhook": webhook, "on": list(on), "stalled_after": seconds}

@@ -42,7 +42,7 @@ def with_credentials(uri: str, root: Path) -> str:
 def _read(root: Path) -> dict[str, str]:
     try:
         known: dict[str, str] = json.loads((root / FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # torn: the store then asks for what is missing
         return {}
     return known
 
@@ -52,4 +52,6 @@ def _write(root: Path, known: dict[str, str]) -> None:
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
         json.dump(known, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
     part.replace(root / FILE)

@@ -50,6 +50,7 @@ def entry(kind: Kind, time: int, body: Mapping[str, Any], seq: int | None = None
     Raises:
         TypeError: JSON has no such content, for instance a tuple as a key.
         ValueError: the content holds itself.
+        Exception: whatever a value raises that is asked for its number.
     """
     packed = _packed(body["step"], body["values"]) if kind == "metrics" else None
     return Entry(seq, kind, time, _encode(body) if packed is None else packed)
@@ -82,7 +83,7 @@ def _packed(step: Any, values: Mapping[str, Any]) -> bytes | None:
         if values and names.count("\0") != len(values) - 1:
             return None
         return _METRICS.pack(step, len(numbers)) + numbers.tobytes() + names.encode()
-    except (TypeError, ValueError, error):
+    except (TypeError, ValueError, OverflowError, error):
         return None
 
 

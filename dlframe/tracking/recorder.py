@@ -29,9 +29,12 @@ _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
 def new_uid() -> str:
-    """Return a new run id: local time, then four random characters; sorts by age."""
+    """Return a new run id: local time, then eight random characters; sorts by age.
+
+    Jobs of a cluster begin a thousand at once, and may share one MLflow server.
+    """
     # `secrets`, because a draw from `random` would shift the seeded numbers of the training.
-    return time.strftime("%Y%m%d-%H%M%S-") + "".join(secrets.choice(_ALPHABET) for _ in range(4))
+    return time.strftime("%Y%m%d-%H%M%S-") + "".join(secrets.choice(_ALPHABET) for _ in range(8))
 
 
 class Recorder:
@@ -107,6 +110,8 @@ class Recorder:
         )
         check_sinks(info.sinks)
         self._writer = Writer(self.folder, info, deliver=deliver, offline=offline)
+        # A run that goes on may have been sent to another store in the meantime.
+        self.uri = resolve_uri(self._writer.spool.info().uri, self.root)
 
     def params(self, values: Mapping[str, Scalar | Sequence[Any]]) -> None:
         """Record parameters: what decides the result; a name keeps its first value."""

@@ -24,15 +24,17 @@ _WORDS = (
     "access_?key|api_?key|apikey|auth|client_?secret|credential|credentials|passphrase|passwd|"
     "password|private_?key|pwd|secret|secret_?key|token"
 )
-_NAMES = re.compile(rf"(?i)(?:^|_)(?:{_WORDS}|key|pass|pat)s?(?:_|$|\d)")
+_PLAIN_WORDS = "password|passwd|passphrase|secret|token|apikey|credential"
+"""Those that say enough at the end of a longer word, as in ``PGPASSWORD``."""
+_NAMES = re.compile(rf"(?i)(?:(?:^|_)(?:{_WORDS}|key|pass|pat)|{_PLAIN_WORDS}|sshpass)s?(?:_|$|\d)")
 """Names of environment variables whose values are secret."""
 _SHORTEST = 6
 """A shorter value of such a variable, as in ``USE_TOKEN=1``, occurs in harmless text too."""
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s'\"]+@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s'\"]+@")
 _IN_QUERY = re.compile(rf"(?i)([?&](?:{_WORDS}|sig|signature|key)=)[^&\s'\"#]+")
 _ASSIGNED = re.compile(
-    rf"(?i)((?<![a-z])(?:[\w.-]*[_.-])?(?:{_WORDS})s?[\"']?\s*(?::=|:|=>|=(?!=))\s*)"
+    rf"(?i)((?:(?<![a-z])(?:[\w.-]*[_.-])?(?:{_WORDS})|[\w.-]*(?:{_PLAIN_WORDS}))s?[\"']?\s*(?::=|:|=>|=(?!=))\s*)"
     r"(\[redacted\]|\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&)\]}]+)"
 )
 _HARMLESS = re.compile(
@@ -61,6 +63,8 @@ _TOKENS = re.compile(
     | \bsk-[\w-]{20,} | \b[rs]k_(?:live|test)_\w{16,}   # OpenAI and others, Stripe
     | \bpypi-[\w-]{40,} | \bnpm_\w{30,}                 # package indexes
     | \bxox[abeoprs]-[\w-]{10,}                         # Slack
+    | (?<=hooks\.slack\.com/)[\w/-]{20,}                # Slack's, Discord's and Teams's webhooks
+    | (?<=/api/webhooks/)\d+/[\w-]{20,} | (?<=/webhookb2/)[\w@/-]{20,}
     | \bdapi[0-9a-f]{32}\b                              # Databricks
     | \beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*              # JSON web tokens
     """
@@ -106,10 +110,7 @@ def redacted(text: str, secrets: Sequence[str] | None = None) -> str:
     text = _KEY_BLOCK.sub(rf"-----\1 {REDACTED}-----", text)
     for value in secret_values() if secrets is None else secrets:
         text = text.replace(value, REDACTED)
-    text = _IN_QUERY.sub(rf"\1{REDACTED}", without_credentials(text))
-    text = _TOKENS.sub(REDACTED, text)
-    text = _BEARER.sub(rf"\1 {REDACTED}", text)
-    return _ASSIGNED.sub(_assigned, text)
+    return _ASSIGNED.sub(_assigned, _patterns(text))
 
 
 def redacted_values(values: Any) -> Any:
@@ -134,9 +135,15 @@ def redacted_values(values: Any) -> Any:
             return f"{key}={REDACTED}"
         for secret in secrets:
             value = value.replace(secret, REDACTED)
-        return _TOKENS.sub(REDACTED, _IN_QUERY.sub(rf"\1{REDACTED}", without_credentials(value)))
+        return _patterns(value)
 
     return clean(values)
+
+
+def _patterns(text: str) -> str:
+    """Take out what is a secret by its own form or place."""
+    text = _IN_QUERY.sub(rf"\1{REDACTED}", without_credentials(text))
+    return _BEARER.sub(rf"\1 {REDACTED}", _TOKENS.sub(REDACTED, text))
 
 
 def _assigned(found: re.Match[str]) -> str:

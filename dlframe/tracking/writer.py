@@ -2,12 +2,14 @@
 
 import atexit
 import os
+import shutil
 import sqlite3
 import sys
 import threading
 import time
 import weakref
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -79,8 +81,12 @@ class Writer:
         self._thread.start()
 
     def _open(self, info: RunInfo) -> Spool:
+        made = False
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._root.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                self._folder.mkdir()
+                made = True
             self._claim = self._take()
             if self._claim is None:
                 raise StorageError(
@@ -106,6 +112,8 @@ class Writer:
             self._next_check = time.monotonic() + self._check_every
         except (OSError, sqlite3.Error) as error:
             self._release()
+            if made:  # on a full disk a folder can be made, and nothing written into it
+                shutil.rmtree(self._folder, ignore_errors=True)
             raise StorageError(
                 f"the run cannot be recorded in {str(self._folder)!r} ({error}); free space there "
                 "or choose another folder with tracking.root"
@@ -134,7 +142,7 @@ class Writer:
                 )
             try:
                 made = self._entry(kind, body)
-            except (TypeError, ValueError) as error:
+            except Exception as error:  # values turn themselves into numbers as they like
                 self._lost += 1
                 self._tell("content", f"{kind} could not be recorded: {error}")
                 return
@@ -244,7 +252,8 @@ class Writer:
         now = time.monotonic()
         if self._claim is not None and now - self._last_beat >= _HEARTBEAT:
             self._last_beat = now
-            os.utime(self._claim)
+            with suppress(OSError):  # it lives and holds the claim all the same
+                os.utime(self._claim)
         if self._deliver and now >= self._next_check:
             try:
                 started = ensure_delivery(self._root)

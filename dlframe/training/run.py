@@ -5,7 +5,6 @@ import gc
 import math
 import os
 import shlex
-import shutil
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -197,23 +196,18 @@ def _record(
     fit = Fit(prepare(config), run.folder, log)
     if context["again"] or context["replay_of"]:
         check_data(Path(context["replay_of"] or run.folder), fit.parts)
-    try:
-        recorder = Recorder(
-            Path(tracking["root"]),
-            uri=tracking["uri"],
-            experiment=tracking["experiment"],
-            run_name=tracking["run_name"] or _name(fit.parts.config),
-            uid=uid,
-            parent=context["parent"],
-            enabled=tracking["enabled"] and first,
-            offline=tracking["offline"],
-            sinks=tracking["sinks"],
-            alert=alert_options(tracking),
-        )
-    except StorageError:  # on a full disk a folder can be made, and nothing written into it
-        if not context["again"]:
-            shutil.rmtree(run.folder, ignore_errors=True)
-        raise
+    recorder = Recorder(
+        Path(tracking["root"]),
+        uri=tracking["uri"],
+        experiment=tracking["experiment"],
+        run_name=tracking["run_name"] or _name(fit.parts.config),
+        uid=uid,
+        parent=context["parent"],
+        enabled=tracking["enabled"] and first,
+        offline=tracking["offline"],
+        sinks=tracking["sinks"],
+        alert=alert_options(tracking),
+    )
     before = earlier(run.folder)  # after the recorder has taken in what a killed process left
     record = RunRecord(recorder, fit.parts, run.folder, context) if first else None
     try:

@@ -174,6 +174,10 @@ def test_a_data_error_is_one_sentence_and_leaves_no_run(
         ("tracking.root=file tracking.enabled=false", "choose another place with tracking.root"),
         ("tracking.root=file/runs", "choose another folder with tracking.root"),
         ("tracking.root=/proc/runs", "choose another folder with tracking.root"),
+        (
+            "tracking.alert_webhook=https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/abcdef01",
+            "put that into an environment variable and write '$NAME'",
+        ),
     ],
 )
 def test_what_shows_as_the_run_is_built_leaves_no_run(

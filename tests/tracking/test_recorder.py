@@ -3,7 +3,9 @@ import re
 import signal
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,7 @@ def quiet(root: Path, uid: str | None = None) -> Recorder:
 def test_uids_are_short_sortable_and_new() -> None:
     uids = {new_uid() for _ in range(50)}
     assert len(uids) == 50
-    assert all(re.fullmatch(r"\d{8}-\d{6}-[a-z2-9]{4}", uid) for uid in uids)
+    assert all(re.fullmatch(r"\d{8}-\d{6}-[a-z2-9]{8}", uid) for uid in uids)
 
 
 def test_new_uids_leave_seeded_random_numbers_alone() -> None:
@@ -116,6 +118,27 @@ def test_what_cannot_be_written_is_left_out_alone_and_told(
     assert "metrics could not be recorded: keys must be str" in capsys.readouterr().err
 
 
+class Odd:
+    def item(self) -> float:
+        raise RuntimeError("a tensor of two numbers is no number")
+
+
+@pytest.mark.parametrize("value", [10**400, Odd()])
+def test_a_value_that_is_no_number_does_not_end_the_training(
+    root: Path, capsys: pytest.CaptureFixture[str], value: Any
+) -> None:
+    recorder = quiet(root)
+    recorder.metrics({"a": value}, 0)
+    recorder.tags({"a": Odd()})  # type: ignore[dict-item]
+    recorder.metrics({"a": 2.0}, 2)
+    recorder.finish("FINISHED")
+    with closing(Spool(recorder.folder)) as spool:
+        kinds = [r.kind for r in spool.read(1, 9)]
+    assert kinds[-2:] == ["metrics", "finish"]
+    assert recorder.wait(0).lost >= 1
+    assert "could not be recorded" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("place", ["/proc/dlframe", "file/runs"])
 def test_a_root_that_cannot_be_written_is_one_sentence(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
@@ -125,8 +148,10 @@ def test_a_root_that_cannot_be_written_is_one_sentence(tmp_path: Path, place: st
 
 def test_a_run_has_one_recorder(root: Path) -> None:
     recorder = quiet(root)
+    recorder.metrics({"a": 1.0}, 0)
     with pytest.raises(StorageError, match="being recorded by another process"):
         quiet(root, recorder.uid)
+    assert (recorder.folder / "spool.db").is_file()
     recorder.finish("FINISHED")
 
 

@@ -16,6 +16,8 @@ from dlframe.tracking.redaction import (
         ("tracking.uri=http://a:b@h run@x", "tracking.uri=http://h run@x"),
         ("git@github.com:a/b.git", "git@github.com:a/b.git"),
         ("https://host/a@b", "https://host/a@b"),
+        ("http://me:p@ss@host:5000/x", "http://host:5000/x"),
+        ("http://host?mail=me@there", "http://host?mail=me@there"),
     ],
 )
 def test_credentials_leave_addresses(text: str, clean: str) -> None:
@@ -34,6 +36,11 @@ def test_credentials_leave_addresses(text: str, clean: str) -> None:
         ("AKIAIOSFODNN7EXAMPLE in a line", "AKIAIOSFODNN7EXAMPLE"),
         ("x = ghp_0123456789abcdefghijklmnop", "ghp_0123"),
         ("hf_abcdefghijklmnopqrstuvwx", "hf_abc"),
+        ("PGPASSWORD=hunter22 psql", "hunter22"),
+        ("dbpassword='hunter22'", "hunter22"),
+        ("userPassword = 'hunter22'", "hunter22"),
+        ("https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/abcdef012345", "B0BBBBBBB"),
+        ("https://discord.com/api/webhooks/123456789/abcdefghijklmnopqrstuvwxyz", "abcdefgh"),
         ("sk-proj-abcdefghijklmnopqrstuvwxyz", "sk-proj"),
         ("eyJhbGciOiJI.eyJzdWIiOiIx.c2ln", "eyJzdWIiOiIx"),
         ("+-----BEGIN RSA PRIVATE KEY-----\n+MIIEow\n+-----END RSA PRIVATE KEY-----", "MIIEow"),
@@ -50,6 +57,7 @@ def test_what_looks_like_a_secret_is_taken_out(text: str, secret: str) -> None:
     "text",
     [
         "max_tokens = 512",
+        "password_length = n_letters + 2",
         "tokenizer = AutoTokenizer.from_pretrained(name)",
         'token = os.environ["HF_TOKEN"]',
         "def login(password: str, token: Token | None = None) -> None:",
@@ -68,8 +76,16 @@ def test_values_of_secret_variables_are_found_anywhere(monkeypatch: pytest.Monke
     monkeypatch.setenv("WANDB_API_KEY", "plain words 123")
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "harmless")
     monkeypatch.setenv("MY_TOKEN", "1")
-    text = "said plain words 123 once, harmless, 1"
-    assert redacted(text) == "said [redacted] once, harmless, 1"
+    for number, name in enumerate(("PGPASSWORD", "GITHUBTOKEN", "SSHPASS", "DBPASSWORD")):
+        monkeypatch.setenv(name, f"letters-{number}")
+    monkeypatch.setenv("COMPASS", "northern")
+    text = (
+        "said plain words 123 once, harmless, 1, northern, letters-0 letters-1 letters-2 letters-3"
+    )
+    clean = (
+        "said [redacted] once, harmless, 1, northern, [redacted] [redacted] [redacted] [redacted]"
+    )
+    assert redacted(text) == clean
     assert redacted_values({"a": ["plain words 123"]}) == {"a": ["[redacted]"]}
 
 
