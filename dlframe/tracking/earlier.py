@@ -1,6 +1,7 @@
 """What is recorded already of a run that another process goes on with."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -22,17 +23,33 @@ class Earlier:
         attempts: how many processes have trained it, one that does now included.
         status: how the last one ended; None while it has not, or was not recorded.
         described: whether config and data have been recorded.
+        error: what went wrong, where that was recorded.
         steps: the last step at which each metric was recorded.
+        values: each metric's value at that step.
     """
 
     attempts: int = 0
     status: str | None = None
     described: bool = False
+    error: str | None = None
     steps: dict[str, int] = field(default_factory=dict)
+    values: dict[str, float] = field(default_factory=dict)
 
     def missing(self, values: Mapping[str, float], step: int) -> dict[str, float]:
         """Return the values that are not recorded yet: what is trained again is not recorded again."""
         return {key: value for key, value in values.items() if step > self.steps.get(key, -1)}
+
+    def changed(self, values: Mapping[str, float], step: int) -> dict[str, float]:
+        """Return the values that are not recorded yet, or were others at this step."""
+        return {
+            key: value
+            for key, value in values.items()
+            if step != self.steps.get(key) or not _equal(value, self.values[key])
+        }
+
+
+def _equal(a: float, b: float) -> bool:
+    return a == b or (math.isnan(a) and math.isnan(b))
 
 
 def earlier(folder: Path) -> Earlier:
@@ -46,15 +63,16 @@ def earlier(folder: Path) -> Earlier:
         match record.kind:
             case "start":
                 found.attempts += 1
-                found.status = None
+                found.status = found.error = None
             case "finish":
-                found.status = str(record.body["status"])
+                found.status, found.error = str(record.body["status"]), record.body["error"]
             case "dataset":
                 found.described = True
             case "metrics":
                 step = int(record.body["step"])
-                for key in record.body["values"]:
-                    found.steps[key] = max(step, found.steps.get(key, -1))
+                for key, value in record.body["values"].items():
+                    if step >= found.steps.get(key, -1):
+                        found.steps[key], found.values[key] = step, value
     return found
 
 

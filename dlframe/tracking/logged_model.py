@@ -35,7 +35,7 @@ from dlframe.tracking.spool import Record
 __all__ = ["log_checkpoint", "log_model"]
 
 _SERVED = "best"
-_RECORD_TAG = "dlframe.record"
+_RECORD_TAG, _CHECKPOINT_TAG, _STEP_TAG = "dlframe.record", "dlframe.checkpoint", "dlframe.step"
 
 
 def log_model(
@@ -54,7 +54,7 @@ def log_model(
     Raises:
         FileNotFoundError: files that the model needs are missing.
     """
-    logged = _found(client, record, run_id, experiment_id)
+    logged = _found(client, record, _SERVED, run_id, experiment_id)
     if logged is None or logged.status != LoggedModelStatus.READY:
         if logged is not None:
             client.delete_logged_model(logged.model_id)  # left half-way by a crash
@@ -95,7 +95,7 @@ def log_checkpoint(
         run_id: the run's id in MLflow.
         experiment_id: the experiment's.
     """
-    logged = _found(client, record, run_id, experiment_id)
+    logged = _found(client, record, record.body["name"], run_id, experiment_id)
     if logged is None:
         logged = _create(client, run, record, record.body["name"], run_id, experiment_id)
     client.set_logged_model_tags(
@@ -106,13 +106,14 @@ def log_checkpoint(
 
 
 def _found(
-    client: MlflowClient, record: Record, run_id: str, experiment_id: str
+    client: MlflowClient, record: Record, name: str, run_id: str, experiment_id: str
 ) -> LoggedModel | None:
-    """Return what was made of the record before a crash."""
+    """Return what was made of the record, or of one of the same step, before a crash."""
+    same = {_CHECKPOINT_TAG: name, _STEP_TAG: str(record.body["step"])}
     for logged in client.search_logged_models(
         [experiment_id], filter_string=f"source_run_id = '{run_id}'"
     ):
-        if logged.tags.get(_RECORD_TAG) == str(record.seq):
+        if logged.tags.get(_RECORD_TAG) == str(record.seq) or same.items() <= logged.tags.items():
             return logged
     return None
 
@@ -128,7 +129,8 @@ def _create(
     tags = {
         _RECORD_TAG: str(record.seq),
         "dlframe.run_uid": run.info.uid,
-        "dlframe.checkpoint": name,
+        _CHECKPOINT_TAG: name,
+        _STEP_TAG: str(record.body["step"]),
     }
     return client.create_logged_model(experiment_id, name=name, source_run_id=run_id, tags=tags)
 

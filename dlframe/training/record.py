@@ -19,6 +19,7 @@ from dlframe.config.differences import differences
 from dlframe.config.validate import chosen, effective
 from dlframe.interfaces import Batch
 from dlframe.tracking import note
+from dlframe.tracking.earlier import Earlier
 from dlframe.tracking.provenance import command_line, environment, provenance_tags
 from dlframe.tracking.recorder import Recorder
 from dlframe.tracking.redaction import redacted_values
@@ -73,10 +74,14 @@ class RunRecord:
         parts: what is trained.
         folder: the run's folder.
         context: how it came about.
+        before: what is recorded of it already.
     """
 
-    def __init__(self, recorder: Recorder, parts: Parts, folder: Path, context: Context) -> None:
+    def __init__(
+        self, recorder: Recorder, parts: Parts, folder: Path, context: Context, before: Earlier
+    ) -> None:
         self.recorder, self.parts, self.folder, self.context = recorder, parts, folder, context
+        self._before = before
         self._behind: _Behind | None = None
 
     def describe(self) -> None:
@@ -183,12 +188,17 @@ class RunRecord:
         tested = {key: value for key, value in metrics.items() if key.startswith("test/")}
         best = {key: value for key, value in metrics.items() if key.startswith("best/")}
         step = int(best.get("best/step", module.steps))
-        self.recorder.metrics(tested, step)
+        self._metrics(tested, step)
         last = {k: v for k, v in metrics.items() if k.startswith(("train/", "val/", "test/"))}
         final = {f"final/{key.replace('/', '_')}": value for key, value in last.items()}
-        self.recorder.metrics(best | final | self._costs(module, seconds), 0)
+        self._metrics(best | final | self._costs(module, seconds), 0)
         self._draw(module)
         self._record_weights(module, step, tested)
+
+    def _metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Record values that an attempt before may have recorded, in the moments before its death."""
+        if new := self._before.changed(values, step):
+            self.recorder.metrics(new, step)
 
     def stop(self, module: TrainingModule) -> None:
         """Record what there is of a run that failed or was stopped; never raises."""

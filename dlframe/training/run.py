@@ -209,7 +209,7 @@ def _record(
         alert=alert_options(tracking),
     )
     before = earlier(run.folder)  # after the recorder has taken in what a killed process left
-    record = RunRecord(recorder, fit.parts, run.folder, context) if first else None
+    record = RunRecord(recorder, fit.parts, run.folder, context, before) if first else None
     try:
         _make_folder(run.folder)
         if record is not None:

@@ -4,6 +4,7 @@ import json
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,6 +158,39 @@ def test_killed_again_and_again_a_run_ends_as_if_undisturbed(
         f"'{result['mlflow_run_id']}'",
     )
     assert attempts == [(str(done + 1),)]
+
+
+DIES_AT_THE_END = """
+import os, signal, sys
+from dlframe.tracking.recorder import Recorder
+
+def model(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Recorder.model = model  # the last but the end; metrics and checkpoints are recorded by then
+from dlframe.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+def test_killed_as_its_result_is_recorded_a_run_has_it_once(
+    place: Path, undisturbed: dict[str, Any]
+) -> None:
+    before = runs_in(place / "runs")
+    process = subprocess.run(
+        [sys.executable, "-c", DIES_AT_THE_END, *TRAIN], cwd=place, env=environment(), check=False
+    )
+    assert process.returncode == -signal.SIGKILL
+    (uid,) = set(runs_in(place / "runs")) - set(before)
+    done = dlframe("resume", uid, "--json", cwd=place)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert_same(undisturbed, json.loads(done.stdout))
+    models = recorded(
+        place / "runs",
+        "SELECT count(*) FROM logged_model_tags WHERE tag_key = 'dlframe.run_uid' "
+        f"AND tag_value = '{uid}'",
+    )
+    assert models == [(2,)]
 
 
 @pytest.mark.parametrize(
