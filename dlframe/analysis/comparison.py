@@ -3,12 +3,13 @@
 import itertools
 import math
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from dlframe.analysis.goals import Goal, goal_of, headline
 from dlframe.analysis.groups import Group, Grouping, group_runs
+from dlframe.analysis.independent import independent
 from dlframe.analysis.runs import RunData
 from dlframe.analysis.statistics import BOOTSTRAP_FROM, Contrast, Summary, contrast, holm, summarize
 from dlframe.errors import ConfigError, did_you_mean
@@ -96,11 +97,12 @@ def compare(
     by: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     baseline: str | None = None,
+    named: Collection[str] = (),
 ) -> Comparison:
     """Compare runs by group.
 
     Only finished runs count: what a failed or stopped run measured is no result. How many they are
-    is said for each group.
+    is said for each group. What repeats another run is left out, and said to be.
 
     Args:
         runs: the runs; their order does not matter, and parent runs are left out.
@@ -109,6 +111,7 @@ def compare(
             better; None takes the test metric that belongs to the metric that training watched.
         baseline: the group to test the others against: its label, or those of its values, with or
             without their keys, that no other group has; None tests each against each other.
+        named: ids of runs that were asked for one by one: of these, replays count too.
 
     Raises:
         ConfigError: there is nothing to compare, or a key, metric or group of that name is not there.
@@ -116,6 +119,7 @@ def compare(
     trained = [run for run in runs if not run.group]
     if not trained:
         raise ConfigError("there are no runs to compare; train some with `dlframe train -m`")
+    trained, repeated = independent(trained, named=named, by=by)
     grouping = group_runs(trained, by)
     finished = [run for run in trained if run.status == "FINISHED"]
     chosen = _goals(finished, metrics)
@@ -126,7 +130,7 @@ def compare(
         )
     tested = against is not None or len(grouping.groups) <= MOST_COMPARED
     compared = [_metric(grouping, name, goal, against, tested) for name, goal in chosen.items()]
-    notes = _notes(grouping, compared, tested=tested)
+    notes = [*repeated, *_notes(grouping, compared, tested=tested)]
     return Comparison(grouping=grouping, metrics=compared, baseline=against, notes=notes)
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dlframe.analysis.independent import HOW, SEED
 from dlframe.analysis.runs import RunData
 from dlframe.errors import ConfigError, did_you_mean
 
-__all__ = ["SEED", "Group", "Grouping", "group_runs"]
+__all__ = ["ABSENT", "SEED", "Group", "Grouping", "group_runs"]
 
-SEED = "seed"
 ABSENT = "none"
 """What stands for a key that a run does not have, such as the options of another optimizer."""
 
@@ -59,7 +59,8 @@ def group_runs(runs: Sequence[RunData], by: Sequence[str] | None = None) -> Grou
 
     Args:
         runs: the runs; their order does not matter.
-        by: config keys such as ``optimizer.lr``; None takes all that vary, but for the seed.
+        by: config keys such as ``optimizer.lr``; None takes all that vary, but for the seed and
+            what says only how to compute, unless nothing else varies.
 
     Raises:
         ConfigError: no run has a key of that name.
@@ -73,6 +74,9 @@ def group_runs(runs: Sequence[RunData], by: Sequence[str] | None = None) -> Grou
                 f"vary are {', '.join(_varying(runs, known)) or 'none'}"
             )
     varying = _varying(runs, known)
+    decisive = [key for key in varying if key not in HOW]
+    # Where nothing else varies, how to compute is what somebody wants to compare.
+    varying = decisive if {*decisive, *(by or ())} - {SEED} else varying
     implied = [key for key in varying if _implied(key, runs, varying)]
     told = [key for key in varying if key not in implied]
     keys = list(dict.fromkeys(by)) if by is not None else [key for key in told if key != SEED]

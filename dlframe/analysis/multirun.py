@@ -9,6 +9,7 @@ from typing import Any
 from dlframe.analysis.comparison import Comparison, compare
 from dlframe.analysis.export import to_csv, to_plain
 from dlframe.analysis.goals import MODE, PRIMARY, headline, watched
+from dlframe.analysis.independent import HOW, SEED
 from dlframe.analysis.remote import MULTIRUN_TAG
 from dlframe.analysis.report import report
 from dlframe.analysis.runs import RunData, read_children
@@ -58,7 +59,7 @@ class Multirun:
         swept: Sequence[str],
         command: Sequence[str],
     ) -> None:
-        self._command, self._tracking = command, tracking
+        self._command, self._tracking, self._swept = command, tracking, swept
         parts = "-".join(
             str(config[kind]["component"]).rpartition("/")[2] for kind in ("architecture", "data")
         )
@@ -97,7 +98,9 @@ class Multirun:
         """
         try:
             runs = read_children(self._recorder.root, self.id)
-            comparison = compare(runs, metrics=_metrics(runs)) if runs else None
+            comparison = None
+            if runs:
+                comparison = compare(runs, by=self._by(runs), metrics=_metrics(runs))
             if comparison is not None:
                 _store(self._recorder, comparison, self._name, self._command)
             self._recorder.metrics({"cost/seconds": time.monotonic() - self._began}, 0)
@@ -110,6 +113,13 @@ class Multirun:
         self._recorder.finish(status, error)
         self._jobs = [self._recorder.root / run.id for run in runs]
         return comparison
+
+    def _by(self, runs: Sequence[RunData]) -> list[str] | None:
+        """Return the keys to group by, where what was swept would not be grouped by unasked."""
+        if HOW.isdisjoint(self._swept):
+            return None
+        known = {key for run in runs for key in run.params}
+        return [key for key in self._swept if key in known and key != SEED]
 
     def wait(self) -> str | None:
         """Wait until this run and its jobs are delivered, as long as the config says.

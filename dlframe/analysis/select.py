@@ -26,10 +26,17 @@ _SIGNS: dict[str, Callable[[float, float], bool]] = {
 
 
 class Selection(NamedTuple):
-    """The runs that were named; ``parent`` is set if they are one multirun's."""
+    """The runs that are selected.
+
+    Args:
+        runs: the runs.
+        parent: the multirun, if they are those of one.
+        named: ids of those that were named one by one.
+    """
 
     runs: Sequence[RunData]
     parent: RunData | None
+    named: frozenset[str]
 
 
 def select(
@@ -72,7 +79,7 @@ def select(
         said = f" by {' '.join(words)!r}" if words else ""
         raise RunNotFoundError(f"no run is selected{said}; `dlframe runs` lists those there are")
     parent = chosen[0] if len(chosen) == 1 and chosen[0].group and not filters else None
-    return Selection(members, parent)
+    return Selection(members, parent, frozenset(ids))
 
 
 def named(word: str, pool: Sequence[RunData]) -> RunData:

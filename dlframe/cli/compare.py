@@ -31,7 +31,11 @@ def run(argv: list[str]) -> int:
     selection = _select(arguments, root)
     by = None if arguments.by is None else _listed(arguments.by)
     comparison = compare(
-        selection.runs, by=by, metrics=arguments.metric, baseline=arguments.baseline
+        selection.runs,
+        by=by,
+        metrics=arguments.metric,
+        baseline=arguments.baseline,
+        named=selection.named,
     )
     recorded = None
     if arguments.record:
