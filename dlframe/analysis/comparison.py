@@ -98,6 +98,7 @@ def compare(
     metrics: Sequence[str] | None = None,
     baseline: str | None = None,
     named: Collection[str] = (),
+    notes: Sequence[str] = (),
 ) -> Comparison:
     """Compare runs by group.
 
@@ -112,6 +113,7 @@ def compare(
         baseline: the group to test the others against: its label, or those of its values, with or
             without their keys, that no other group has; None tests each against each other.
         named: ids of runs that were asked for one by one: of these, replays count too.
+        notes: what is to be said of the runs already.
 
     Raises:
         ConfigError: there is nothing to compare, or a key, metric or group of that name is not there.
@@ -130,8 +132,8 @@ def compare(
         )
     tested = against is not None or len(grouping.groups) <= MOST_COMPARED
     compared = [_metric(grouping, name, goal, against, tested) for name, goal in chosen.items()]
-    notes = [*repeated, *_notes(grouping, compared, tested=tested)]
-    return Comparison(grouping=grouping, metrics=compared, baseline=against, notes=notes)
+    said = [*notes, *repeated, *_notes(grouping, compared, tested=tested)]
+    return Comparison(grouping=grouping, metrics=compared, baseline=against, notes=said)
 
 
 def _goals(finished: Sequence[RunData], metrics: Sequence[str] | None) -> dict[str, Goal | None]:

@@ -97,10 +97,10 @@ class Multirun:
             The comparison; None if no job came as far as to be recorded.
         """
         try:
-            runs = read_children(self._recorder.root, self.id)
+            runs, odd = read_children(self._recorder.root, self.id)
             comparison = None
             if runs:
-                comparison = compare(runs, by=self._by(runs), metrics=_metrics(runs))
+                comparison = compare(runs, by=self._by(runs), metrics=_metrics(runs), notes=odd)
             if comparison is not None:
                 _store(self._recorder, comparison, self._name, self._command)
             self._recorder.metrics({"cost/seconds": time.monotonic() - self._began}, 0)
@@ -111,7 +111,7 @@ class Multirun:
             self._recorder.finish("FAILED", f"the comparison could not be made: {problem!r}")
             raise
         self._recorder.finish(status, error)
-        self._jobs = [self._recorder.root / run.id for run in runs]
+        self._jobs = [run.folder for run in runs if run.folder is not None]
         return comparison
 
     def _by(self, runs: Sequence[RunData]) -> list[str] | None:

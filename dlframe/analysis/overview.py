@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dlframe.analysis.goals import PRIMARY, headlines
-from dlframe.analysis.runs import Curve, RunData, gathered, read_local
+from dlframe.analysis.runs import Curve, RunData, gathered, read_local, without_copies
 from dlframe.tracking.note import Facts
 from dlframe.tracking.spool import FILE, Spool, is_claimed
 
@@ -46,22 +46,25 @@ def list_root(root: Path, metrics: Sequence[str] = ()) -> tuple[list[Listed], li
         metrics: names of metrics to look up beside the headline.
 
     Returns:
-        The runs, newest first, and a sentence on each that cannot be read.
+        The runs, newest first, and a sentence on each folder that cannot be read or holds a copy.
     """
-    found: list[Listed] = []
+    found: dict[Path, Listed] = {}
     broken: list[str] = []
     for path in sorted(root.glob(f"*/{FILE}"), reverse=True):
         try:
-            found.append(_read(path.parent, metrics))
+            found[path.parent] = _read(path.parent, metrics)
         except (sqlite3.Error, OSError, TypeError, ValueError, LookupError) as error:
             broken.append(f"{str(path)!r} is no readable spool ({error}); remove the folder")
-    return sorted(found, key=lambda each: each.run.created, reverse=True), broken
+    kept, copies = without_copies([each.run for each in found.values()])
+    once = [found[run.folder] for run in kept if run.folder is not None]
+    return sorted(once, key=lambda each: each.run.created, reverse=True), broken + copies
 
 
 def _read(folder: Path, metrics: Sequence[str]) -> Listed:
     with closing(Spool(folder)) as spool:
         run_id = spool.cursor("mlflow").state.get("run_id")
-        run = gathered(spool.info(), spool.of_kinds("start", "params", "tags", "finish"), run_id)
+        told = spool.of_kinds("start", "params", "tags", "finish")
+        run = gathered(spool.info(), told, run_id, folder)
         last = spool.latest("metrics")
         values: dict[str, float] = dict(last.body["values"]) if last else {}
 

@@ -1,7 +1,7 @@
 """Recorded runs as analysis sees them: parameters, last values, curves; read from their spools."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ from dlframe.errors import StorageError
 from dlframe.tracking import names
 from dlframe.tracking.spool import FILE, Record, RunInfo, Spool
 
-__all__ = ["Curve", "RunData", "gathered", "read_children", "read_local"]
+__all__ = ["Curve", "RunData", "gathered", "read_children", "read_local", "without_copies"]
 
 Curve = list[tuple[int, float]]
 """Values of a metric with their optimizer steps, in the order of the steps."""
@@ -33,6 +33,7 @@ class RunData:
         tags: its tags as text.
         metrics: the last value of each metric.
         curve: gives a metric's values over the steps; empty if the run has no such metric.
+        folder: where it is recorded; None where it was read from a store.
     """
 
     id: str
@@ -47,20 +48,24 @@ class RunData:
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
     curve: Callable[[str], Curve] = field(repr=False, compare=False)
+    folder: Path | None = field(default=None, repr=False, compare=False)
 
 
-def read_children(root: Path, parent: str) -> list[RunData]:
+def read_children(root: Path, parent: str) -> tuple[list[RunData], list[str]]:
     """Read a multirun's runs, oldest first.
 
     Args:
         root: the folder of the runs.
         parent: the multirun's id.
 
+    Returns:
+        The runs, and a sentence on each folder that holds a copy of another.
+
     Raises:
         StorageError: a spool cannot be read.
     """
     found = (_read(path.parent, parent) for path in sorted(root.glob(f"*/{FILE}")))
-    return [run for run in found if run is not None]
+    return without_copies([run for run in found if run is not None])
 
 
 def read_local(folder: Path) -> RunData:
@@ -74,6 +79,30 @@ def read_local(folder: Path) -> RunData:
     return run
 
 
+def without_copies(runs: Sequence[RunData]) -> tuple[list[RunData], list[str]]:
+    """Keep one of the runs that bear the same id, as a copied folder does: the one that is named so.
+
+    Returns:
+        The runs in their order, and a sentence on each that is left out.
+    """
+    kept: dict[str, RunData] = {}
+    for run in runs:
+        known = kept.setdefault(run.id, run)
+        if _home(run) and not _home(known):
+            kept[run.id] = run
+    notes = [
+        f"{str(run.folder)!r} is a copy of run {run.id}, which is in {str(kept[run.id].folder)!r}, and "
+        "does not count"
+        for run in runs
+        if kept[run.id] is not run
+    ]
+    return [run for run in runs if kept[run.id] is run], notes
+
+
+def _home(run: RunData) -> bool:
+    return run.folder is not None and run.folder.name == run.id
+
+
 def _read(folder: Path, parent: str | None = None) -> RunData | None:
     """Read a run, if it is the parent's, where one is given."""
     try:
@@ -82,14 +111,14 @@ def _read(folder: Path, parent: str | None = None) -> RunData | None:
             if parent not in (None, info.parent):
                 return None
             run_id = spool.cursor("mlflow").state.get("run_id")
-            return gathered(info, spool.records(), run_id)
+            return gathered(info, spool.records(), run_id, folder)
     except (sqlite3.Error, TypeError, ValueError) as error:
         raise StorageError(
             f"{str(folder / FILE)!r} is no readable spool ({error}); remove the folder"
         ) from error
 
 
-def gathered(info: RunInfo, records: Iterable[Record], run_id: str | None) -> RunData:
+def gathered(info: RunInfo, records: Iterable[Record], run_id: str | None, folder: Path) -> RunData:
     """Return what the records say of the run that they are of."""
     params: dict[str, str] = {}
     tags: dict[str, str] = {}
@@ -125,4 +154,5 @@ def gathered(info: RunInfo, records: Iterable[Record], run_id: str | None) -> Ru
         tags=tags,
         metrics=metrics,
         curve=lambda metric: sorted(curves.get(metric, {}).items()),
+        folder=folder,
     )

@@ -123,7 +123,8 @@ def _select(arguments: argparse.Namespace, root: Path) -> "Selection":
     for sentence in broken:
         print(f"dlframe: {sentence}", file=sys.stderr)
     found = select([each.run for each in reversed(listed)], words, experiment)
-    return found._replace(runs=[read_local(root / run.id) for run in found.runs])
+    folders = [run.folder for run in found.runs if run.folder is not None]
+    return found._replace(runs=[read_local(folder) for folder in folders])
 
 
 def _listed(words: str) -> list[str]:

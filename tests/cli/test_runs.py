@@ -181,6 +181,22 @@ def test_a_broken_spool_hides_no_other_run(root: Path, capsys: Capture) -> None:
     assert f"{str(root / C / FILE)!r} is no readable spool" in one_sentence(err)
 
 
+def test_a_copied_folder_is_no_further_run(root: Path, capsys: Capture) -> None:
+    copy = root / f"{B}-backup"
+    shutil.copytree(root / B, copy)
+    code, out, err = run(capsys, "--root", str(root), "--json")
+    assert code == 0
+    assert [each["id"] for each in json.loads(out)] == [D, C, B, A]
+    assert one_sentence(err) == (
+        f"{str(copy)!r} is a copy of run {B}, which is in {str(root / B)!r}, and does not count"
+    )
+    # Whatever the folders are called, one of the two is the run.
+    (root / B).rename(root / "renamed")
+    code, out, err = run(capsys, "--root", str(root), "--json")
+    assert [each["id"] for each in json.loads(out)] == [D, C, B, A]
+    assert f"is a copy of run {B}" in one_sentence(err)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
