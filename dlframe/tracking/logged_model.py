@@ -21,6 +21,7 @@ from mlflow.entities import (
     Metric,
     Run,
 )
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.tracking import MlflowClient
 from mlflow.types.schema import ColSpec, Schema, TensorSpec
@@ -59,7 +60,7 @@ def log_model(
         if logged is not None:
             client.delete_logged_model(logged.model_id)  # left half-way by a crash
         folder = run.folder / record.body["path"]
-        example = _example(folder / "model")
+        example, signature = _described(folder / "model")
         with tempfile.TemporaryDirectory() as temporary:
             staged = Path(temporary) / "run"
             _stage(folder, staged, record.body["files"])
@@ -75,7 +76,7 @@ def log_model(
                 model_id=logged.model_id,
                 python_model=served_model.__file__,
                 artifacts={"run": str(staged)},
-                signature=_signature(folder / "model", example),
+                signature=signature,
                 input_example=example,
                 pip_requirements=requirements(),
             )
@@ -181,6 +182,19 @@ def _link(source: str | Path, target: str | Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
+
+
+def _described(folder: Path) -> tuple[NDArray[Any] | pd.DataFrame | None, ModelSignature | None]:
+    """Return the example of an input, and the signature.
+
+    Raises:
+        StorageError: the files do not make one, however often it is tried.
+    """
+    try:
+        example = _example(folder)
+        return example, _signature(folder, example)
+    except (MlflowException, LookupError, TypeError, ValueError) as error:
+        raise StorageError(f"{folder} holds no example of the model's use ({error})") from error
 
 
 def _example(folder: Path) -> NDArray[Any] | pd.DataFrame | None:

@@ -2,24 +2,15 @@
 # ruff: noqa: TID253  (imported by the delivery process only)
 
 import json
-import logging
+import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import requests
-from mlflow.entities import (
-    Dataset,
-    DatasetInput,
-    InputTag,
-    LifecycleStage,
-    Metric,
-    Param,
-    RunTag,
-    ViewType,
-)
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -27,9 +18,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dlframe.errors import StorageError
 from dlframe.tracking import names
-from dlframe.tracking.mlflow_errors import in_one_line, reason, refused
-from dlframe.tracking.mlflow_pages import set_up_experiment, write_end
-from dlframe.tracking.mlflow_store import UID_TAG, experiment_of, make_store, runs_of, weight
+from dlframe.tracking.mlflow_end import end_run, set_status
+from dlframe.tracking.mlflow_errors import of_database, reason, refused
+from dlframe.tracking.mlflow_pages import set_up_experiment
+from dlframe.tracking.mlflow_rejects import DeletedError, Item, put_aside, send_all
+from dlframe.tracking.mlflow_store import (
+    PARENT_TAG,
+    UID_TAG,
+    experiment_of,
+    make_store,
+    runs_of,
+    weight,
+)
 from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.sinks import PendingRun, Sink, UnreachableError
 from dlframe.tracking.spool import FILE, Record, Spool
@@ -38,13 +38,12 @@ from dlframe.tracking.whole import write_whole
 
 __all__ = ["MlflowSink"]
 
-PARENT_TAG = "dlframe.parent_uid"
 _METRICS_PER_CALL = 1000
 _OTHERS_PER_CALL = 100
 _DIGEST_LIMIT = 36
-_ERROR_FILE = "error.txt"
-_log = logging.getLogger(__name__)
-Item = TypeVar("Item", Metric, Param, RunTag)
+_RUN_NAME_LIMIT = 250
+"""Of PostgreSQL; SQLite has none."""
+_STORE_ERRORS = (MlflowException, requests.RequestException, SQLAlchemyError)
 
 
 class MlflowSink(Sink):
@@ -60,15 +59,13 @@ class MlflowSink(Sink):
         try:
             client = self._client(run)
             if "run_id" not in state:
-                self._find_or_create(client, run, state)
+                self._begin(client, run, state)
             for part in _parts(records):
                 if "notice" not in state:
-                    self._send(client, run, part, state)
+                    self._send(client, run, part, state, records[-1])
                 yield part[-1].seq
-        except (MlflowException, requests.RequestException, SQLAlchemyError, ImportError) as error:
-            raise UnreachableError(
-                f"{without_credentials(run.uri)} does not take the run: {reason(error)}"
-            ) from error
+        except _STORE_ERRORS as error:
+            raise UnreachableError(_sentence(run, error)) from error
 
     def _client(self, run: PendingRun) -> MlflowClient:
         if run.uri not in self._clients:
@@ -82,6 +79,14 @@ class MlflowSink(Sink):
             self._clients[run.uri] = MlflowClient(run.uri)
         return self._clients[run.uri]
 
+    def _begin(self, client: MlflowClient, run: PendingRun, state: dict[str, Any]) -> None:
+        try:
+            self._find_or_create(client, run, state)
+        except MlflowException as error:
+            if refused(error) and not of_database(error):  # which says nothing of other runs
+                raise StorageError(_sentence(run, error)) from error
+            raise
+
     def _find_or_create(self, client: MlflowClient, run: PendingRun, state: dict[str, Any]) -> None:
         experiment = experiment_of(client, run)
         found = runs_of(client, experiment, run.info.uid, ViewType.ALL)
@@ -92,10 +97,10 @@ class MlflowSink(Sink):
             else client.create_run(
                 experiment,
                 start_time=run.info.created,
-                run_name=run.info.run_name or run.info.uid,
+                run_name=names.title(run.info.run_name or run.info.uid, _RUN_NAME_LIMIT),
                 tags={
                     UID_TAG: run.info.uid,
-                    "mlflow.user": run.info.user,
+                    "mlflow.user": names.text(run.info.user),
                     **self._parent_tags(client, run, experiment),
                 },
             )
@@ -120,52 +125,63 @@ class MlflowSink(Sink):
         nested = {MLFLOW_PARENT_RUN_ID: state["run_id"]} if state else {}
         return {PARENT_TAG: uid, **nested}
 
-    def _take_in(self, client: MlflowClient, run: PendingRun, state: dict[str, Any]) -> None:
-        """Put the runs under their parent that were delivered before it."""
-        found = client.search_runs(
-            [state["experiment_id"]], f"tags.`{PARENT_TAG}` = '{run.info.uid}'"
-        )
-        for child in found:
-            if child.data.tags.get(MLFLOW_PARENT_RUN_ID) != state["run_id"]:
-                client.set_tag(child.info.run_id, MLFLOW_PARENT_RUN_ID, state["run_id"])
-
     def _send(
+        self,
+        client: MlflowClient,
+        run: PendingRun,
+        part: list[Record],
+        state: dict[str, Any],
+        last: Record,
+    ) -> None:
+        record = part[0]
+        try:
+            if record.kind in ("metrics", "params", "tags"):
+                self._send_values(client, run, part, state)
+            else:
+                self._one(client, run, record, state)
+        except DeletedError:
+            state["notice"] = (
+                f"run {run.info.uid!r} was deleted in MLflow while it was being recorded; what "
+                f"came after that is only in {str(run.folder)!r}"
+            )
+        except (*_STORE_ERRORS, UnreachableError):
+            raise
+        except Exception as error:
+            # A place for artifacts that is away must not make a run that has ended look alive.
+            if last.kind == "finish":
+                set_status(client, state["run_id"], last)
+            raise StorageError(
+                f"{record.kind} cannot be stored by way of {without_credentials(run.uri)}: "
+                f"{reason(error)}"
+            ) from error
+
+    def _send_values(
         self, client: MlflowClient, run: PendingRun, part: list[Record], state: dict[str, Any]
     ) -> None:
         record, run_id = part[0], state["run_id"]
         log = partial(client.log_batch, run_id)
-        try:
-            match record.kind:
-                case "metrics":
-                    metrics = [
-                        Metric(names.name(key), value, each.time, each.body["step"])
-                        for each in part
-                        for key, value in each.body["values"].items()
-                    ]
-                    self._batches(run, client, state, record, metrics,
-                                  lambda items: log(metrics=items), _METRICS_PER_CALL)  # fmt: skip
-                case "params":
-                    values = self._fitted(client, run, record, run_id, names.PARAM_LIMIT)
-                    params = [Param(key, value) for key, value in values.items()]
-                    self._batches(run, client, state, record, params,
-                                  lambda items: log(params=items), _OTHERS_PER_CALL)  # fmt: skip
-                case "tags":
-                    values = self._fitted(client, run, record, run_id, names.TAG_LIMIT)
-                    tags = [RunTag(key, value) for key, value in values.items()]
-                    self._batches(run, client, state, record, tags,
-                                  lambda items: log(tags=items), _OTHERS_PER_CALL)  # fmt: skip
-                case _:
-                    self._one(client, run, record, state)
-        except Exception as error:
-            if not refused(error):
-                raise
-            if client.get_run(run_id).info.lifecycle_stage == LifecycleStage.DELETED:
-                state["notice"] = (
-                    f"run {run.info.uid!r} was deleted in MLflow while it was being recorded; what "
-                    f"came after that is only in {str(run.folder)!r}"
-                )
-                return
-            self._reject(run, client, state, record, record.body, error)
+        if record.kind == "metrics":
+            metrics: list[Metric] = []
+            for each in part:
+                for key, value in each.body["values"].items():
+                    try:
+                        right, step = names.number(value), names.step(each.body["step"])
+                        metrics.append(Metric(names.name(key), right, each.time, step))
+                    except StorageError as error:
+                        content = {"key": key, "value": value, "step": each.body["step"]}
+                        put_aside(client, run, state, each, content, error)
+            self._batches(run, client, state, record, metrics,
+                          lambda items: log(metrics=items), _METRICS_PER_CALL)  # fmt: skip
+        elif record.kind == "params":
+            values = self._fitted(client, run, record, state, names.PARAM_LIMIT)
+            params = [Param(key, value) for key, value in values.items()]
+            self._batches(run, client, state, record, params,
+                          lambda items: log(params=items), _OTHERS_PER_CALL)  # fmt: skip
+        else:
+            values = self._fitted(client, run, record, state, names.TAG_LIMIT)
+            tags = [RunTag(key, value) for key, value in values.items()]
+            self._batches(run, client, state, record, tags,
+                          lambda items: log(tags=items), _OTHERS_PER_CALL)  # fmt: skip
 
     def _batches(
         self,
@@ -178,12 +194,21 @@ class MlflowSink(Sink):
         size: int,
     ) -> None:
         for start in range(0, len(items), size):
-            for item, error in _isolated(items[start : start + size], log):
-                if client.get_run(state["run_id"]).info.lifecycle_stage == LifecycleStage.DELETED:
-                    raise error
-                self._reject(run, client, state, record, dict(item), error)
+            for item, error in send_all(items[start : start + size], log):
+                again = partial(log, [item])
+                put_aside(client, run, state, record, dict(item), error, again)
 
     def _one(
+        self, client: MlflowClient, run: PendingRun, record: Record, state: dict[str, Any]
+    ) -> None:
+        try:
+            self._call(client, run, record, state)
+        except Exception as error:
+            if not refused(error):
+                raise
+            put_aside(client, run, state, record, record.body, error)
+
+    def _call(
         self, client: MlflowClient, run: PendingRun, record: Record, state: dict[str, Any]
     ) -> None:
         run_id, body = state["run_id"], record.body
@@ -197,6 +222,7 @@ class MlflowSink(Sink):
                         client.set_tag(run_id, key, value)
             case "artifact":
                 path = run.folder / body["path"]
+                _check_place(body["folder"])
                 log = client.log_artifacts if path.is_dir() else client.log_artifact
                 log(run_id, str(path), body["folder"] or None)
             case "dataset":
@@ -212,38 +238,15 @@ class MlflowSink(Sink):
 
                 log_model(client, run, record, run_id, state["experiment_id"])
             case "finish":
-                if run.info.group:
-                    self._take_in(client, run, state)
-                if body["error"]:
-                    self._say_error(client, run, run_id, body["error"])
-                self._remove_ghosts(client, run, state)
-                write_end(client, run_id, run.folder, body)
-                client.set_terminated(run_id, body["status"], end_time=record.time)
-
-    def _say_error(self, client: MlflowClient, run: PendingRun, run_id: str, error: str) -> None:
-        """Tag the run with what went wrong; a long text goes whole into an artifact."""
-        if len(error) > names.TAG_LIMIT:
-            path = run.folder / _ERROR_FILE
-            write_whole(path, error)
-            client.log_artifact(run_id, str(path))
-            marker = f"{names.marker(len(error), _ERROR_FILE)} "
-            # The end of a traceback says what happened.
-            error = marker + error[-(names.TAG_LIMIT - len(marker)) :]
-        client.set_tag(run_id, "dlframe.error", error)
-
-    def _remove_ghosts(self, client: MlflowClient, run: PendingRun, state: dict[str, Any]) -> None:
-        """Delete runs without content that a server made late of requests it seemed to have lost.
-
-        A request to create a run that has hung in a server for longer than its time-out may be
-        carried out after the look-up of the next attempt.
-        """
-        for found in runs_of(client, state["experiment_id"], run.info.uid):
-            if found.info.run_id != state["run_id"] and not found.data.metrics | found.data.params:
-                client.delete_run(found.info.run_id)
-                _log.warning("%s: deleted a second, empty run", run.info.uid)
+                end_run(client, run, record, state)
 
     def _fitted(
-        self, client: MlflowClient, run: PendingRun, record: Record, run_id: str, limit: int
+        self,
+        client: MlflowClient,
+        run: PendingRun,
+        record: Record,
+        state: dict[str, Any],
+        limit: int,
     ) -> dict[str, str]:
         """Name and spell the values as MLflow takes them; too long ones go to an artifact."""
         values = {names.name(k): names.text(v) for k, v in record.body["values"].items()}
@@ -254,35 +257,18 @@ class MlflowSink(Sink):
             path.parent.mkdir(exist_ok=True)
             known = json.loads(path.read_text()) if path.exists() else {}
             write_whole(path, json.dumps(known | long, indent=1))
-            client.log_artifact(run_id, str(path), record.kind)
+            try:
+                client.log_artifact(state["run_id"], str(path), record.kind)
+            except Exception as error:
+                if not refused(error):
+                    raise
+                put_aside(client, run, state, record, {"path": artifact}, error)
             values |= {key: names.marker(len(value), artifact) for key, value in long.items()}
         return values
 
-    def _reject(
-        self,
-        run: PendingRun,
-        client: MlflowClient,
-        state: dict[str, Any],
-        record: Record,
-        content: dict[str, Any],
-        error: Exception,
-    ) -> None:
-        """Put aside what MLflow refuses for good, so that the rest gets through."""
-        path = run.folder / "rejected.jsonl"
-        entry = {
-            "seq": record.seq,
-            "kind": record.kind,
-            "content": content,
-            "error": in_one_line(error),
-        }
-        line = json.dumps(entry)
-        lines = path.read_text().splitlines() if path.exists() else []
-        if line not in lines:  # the same record may come twice, after a crash
-            lines.append(line)
-            write_whole(path, "\n".join(lines) + "\n")
-        state["rejected"] = len(lines)
-        _log.warning("%s: rejected %s: %s", run.info.uid, record.kind, in_one_line(error))
-        client.set_tag(state["run_id"], "dlframe.rejected", str(len(lines)))
+
+def _sentence(run: PendingRun, error: Exception) -> str:
+    return f"{without_credentials(run.uri)} does not take the run: {reason(error)}"
 
 
 def _parts(records: Sequence[Record]) -> Iterator[list[Record]]:
@@ -300,28 +286,23 @@ def _parts(records: Sequence[Record]) -> Iterator[list[Record]]:
         yield part
 
 
-def _isolated(
-    items: list[Item], log: Callable[[list[Item]], object]
-) -> Iterator[tuple[Item, Exception]]:
-    """Send ``items``, halving the batch where it is refused; yield those that are refused alone."""
-    try:
-        log(items)
-    except MlflowException as error:
-        if not refused(error):
-            raise
-        if len(items) == 1:
-            yield items[0], error
-            return
-        half = len(items) // 2
-        yield from _isolated(items[:half], log)
-        yield from _isolated(items[half:], log)
+def _check_place(folder: str) -> None:
+    """Make sure that a folder is one among the run's artifacts.
+
+    Raises:
+        StorageError: it is not.
+    """
+    if folder and (
+        posixpath.normpath(folder) != folder.rstrip("/") or folder.startswith(("/", ".."))
+    ):
+        raise StorageError(f"a folder of artifacts must be a plain relative path, not {folder!r}")
 
 
 def _dataset(body: dict[str, Any]) -> DatasetInput:
     # MLflow takes data sets of one name and digest for the same and keeps only the first context.
     ending = f"-{body['context']}"
     dataset = Dataset(
-        name=body["name"],
+        name=names.text(body["name"]),
         digest=body["digest"][: _DIGEST_LIMIT - len(ending)] + ending,
         source_type="dlframe",
         source=json.dumps({"source": body["source"]}),

@@ -2,6 +2,7 @@
 # ruff: noqa: TID253  (imported by the delivery process only)
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -10,11 +11,22 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from dlframe.errors import StorageError
+from dlframe.tracking.names import title
 from dlframe.tracking.sinks import PendingRun
 
-__all__ = ["UID_TAG", "experiment_of", "make_store", "runs_of", "weight"]
+__all__ = [
+    "PARENT_TAG",
+    "UID_TAG",
+    "experiment_of",
+    "make_store",
+    "runs_of",
+    "search_all",
+    "weight",
+]
 
 UID_TAG = "dlframe.run_uid"
+PARENT_TAG = "dlframe.parent_uid"
+_EXPERIMENT_LIMIT = 500
 
 
 def make_store(path: Path) -> None:
@@ -43,6 +55,17 @@ def runs_of(
     return found
 
 
+def search_all(client: MlflowClient, experiment: str, tag: str, value: str) -> Iterator[Run]:
+    """Yield all runs of an experiment, by its id, whose tag has that value, however many."""
+    token: str | None = None
+    while True:
+        found = client.search_runs([experiment], f"tags.`{tag}` = '{value}'", page_token=token)
+        yield from found
+        token = found.token
+        if not token:
+            return
+
+
 def weight(run: Run) -> tuple[bool, bool]:
     """Order runs of one uid: those that are not deleted first, then those with content."""
     deleted = run.info.lifecycle_stage == LifecycleStage.DELETED
@@ -55,20 +78,21 @@ def experiment_of(client: MlflowClient, run: PendingRun) -> str:
     Raises:
         StorageError: it was deleted.
     """
-    found: Experiment | None = client.get_experiment_by_name(run.info.experiment)
+    name = title(run.info.experiment, _EXPERIMENT_LIMIT)
+    found: Experiment | None = client.get_experiment_by_name(name)
     if found is None:
         location = None
         if run.info.uri is None:
             location = (run.folder.parent / "artifacts").as_uri()
         try:
-            return str(client.create_experiment(run.info.experiment, artifact_location=location))
+            return str(client.create_experiment(name, artifact_location=location))
         except MlflowException as error:  # somebody else made it just now
-            found = client.get_experiment_by_name(run.info.experiment)
+            found = client.get_experiment_by_name(name)
             if found is None:
                 raise error
     if found.lifecycle_stage == LifecycleStage.DELETED:
         raise StorageError(
-            f"the experiment {run.info.experiment!r} was deleted in MLflow; restore it with "
+            f"the experiment {name!r} was deleted in MLflow; restore it with "
             f"`mlflow experiments restore --experiment-id {found.experiment_id}`"
         )
     return str(found.experiment_id)

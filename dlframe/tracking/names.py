@@ -6,11 +6,14 @@ import posixpath
 import re
 from typing import Any
 
-__all__ = ["PARAM_LIMIT", "TAG_LIMIT", "marker", "name", "text"]
+from dlframe.errors import StorageError
+
+__all__ = ["PARAM_LIMIT", "TAG_LIMIT", "marker", "name", "number", "step", "text", "title"]
 
 PARAM_LIMIT = 6000
 TAG_LIMIT = 8000
 _NAME_LIMIT = 250
+_STEPS = 2**63
 _REFUSED = re.compile(r"[^/\w.\- :]")
 
 
@@ -30,10 +33,52 @@ def name(original: str) -> str:
 
 
 def text(value: Any) -> str:
-    """Return a parameter's or tag's value as text; lists and mappings become JSON."""
-    if isinstance(value, list | dict):
-        return json.dumps(value)
-    return str(value)
+    r"""Return a value as text that any store can hold; lists and mappings become JSON.
+
+    What UTF-8 lacks, such as the bytes of a file's name in another encoding, and the NUL character
+    are written as escapes: ``\udce9``, ``\x00``.
+    """
+    plain = json.dumps(value) if isinstance(value, list | dict) else str(value)
+    return plain.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def title(original: str, limit: int) -> str:
+    """Return the name of a run or an experiment with at most ``limit`` characters.
+
+    A longer one is cut and ends in ``-`` and six hexadecimal digits of its SHA-256.
+    """
+    fitted = text(original)
+    if len(fitted) <= limit:
+        return fitted
+    return f"{fitted[: limit - 7]}-{hashlib.sha256(fitted.encode()).hexdigest()[:6]}"
+
+
+def number(value: Any) -> float:
+    """Return a metric's value.
+
+    Raises:
+        StorageError: it is no number, or too large for one.
+    """
+    try:
+        if isinstance(value, int | float):
+            return float(value)
+    except OverflowError:
+        pass
+    raise StorageError(f"a metric's value must be a number, and {str(value)[:60]!r} is none")
+
+
+def step(value: Any) -> int:
+    """Return a metric's step.
+
+    Raises:
+        StorageError: it is no whole number of 64 bits.
+    """
+    try:
+        if isinstance(value, int | float) and -_STEPS <= int(value) < _STEPS:
+            return int(value)
+    except (OverflowError, ValueError):  # infinity, NaN
+        pass
+    raise StorageError(f"a metric's step must be a whole number of 64 bits, not {str(value)[:60]}")
 
 
 def marker(length: int, artifact: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 __all__ = ["Proxy"]
 
-Mode = Literal["pass", "refuse", "hang", "status", "slow", "lose"]
+Mode = Literal["pass", "refuse", "hang", "status", "slow", "lose", "small"]
 
 
 class Proxy:
@@ -38,7 +38,8 @@ class Proxy:
             mode: ``pass`` hands on; ``refuse`` closes the port; ``hang`` takes requests and never
                 answers; ``status`` answers with a status (``argument``) by itself; ``slow`` answers
                 after ``argument`` seconds; ``lose`` hands requests on whose path ends in ``argument``
-                and withholds the replies.
+                and withholds the replies; ``small`` answers requests of more than ``argument`` bytes
+                with status 413.
             argument: see above.
         """
         self._mode, self._argument = mode, argument
@@ -94,8 +95,8 @@ class Proxy:
         if mode == "hang":
             change.wait(120)
             return
-        if mode == "status":
-            request.send_response(argument)
+        if mode == "status" or (mode == "small" and len(body) > argument):
+            request.send_response(argument if mode == "status" else 413)
             request.send_header("Content-Length", "0")
             request.end_headers()
             return
