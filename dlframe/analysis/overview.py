@@ -5,7 +5,6 @@ list as short ones. Neither torch nor mlflow is imported.
 """
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -15,6 +14,7 @@ from pathlib import Path
 from dlframe.analysis.goals import PRIMARY, headlines
 from dlframe.analysis.runs import Curve, RunData, gathered, read_local, without_copies
 from dlframe.tracking.note import Facts
+from dlframe.tracking.runs import BROKEN, unreadable
 from dlframe.tracking.spool import FILE, Spool, is_claimed
 
 __all__ = ["Listed", "differing", "headline_of", "list_root", "recorded_differences"]
@@ -53,8 +53,8 @@ def list_root(root: Path, metrics: Sequence[str] = ()) -> tuple[list[Listed], li
     for path in sorted(root.glob(f"*/{FILE}"), reverse=True):
         try:
             found[path.parent] = _read(path.parent, metrics)
-        except (sqlite3.Error, OSError, TypeError, ValueError, LookupError) as error:
-            broken.append(f"{str(path)!r} is no readable spool ({error}); remove the folder")
+        except BROKEN as error:
+            broken.append(unreadable(path.parent, error))
     kept, copies = without_copies([each.run for each in found.values()])
     once = [found[run.folder] for run in kept if run.folder is not None]
     return sorted(once, key=lambda each: each.run.created, reverse=True), broken + copies

@@ -1,6 +1,5 @@
 """Recorded runs as analysis sees them: parameters, last values, curves; read from their spools."""
 
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -8,9 +7,18 @@ from pathlib import Path
 
 from dlframe.errors import StorageError
 from dlframe.tracking import names
+from dlframe.tracking.runs import BROKEN, unreadable
 from dlframe.tracking.spool import FILE, Record, RunInfo, Spool
 
-__all__ = ["Curve", "RunData", "gathered", "read_children", "read_local", "without_copies"]
+__all__ = [
+    "Curve",
+    "RunData",
+    "gathered",
+    "read_children",
+    "read_each",
+    "read_local",
+    "without_copies",
+]
 
 Curve = list[tuple[int, float]]
 """Values of a metric with their optimizer steps, in the order of the steps."""
@@ -59,13 +67,36 @@ def read_children(root: Path, parent: str) -> tuple[list[RunData], list[str]]:
         parent: the multirun's id.
 
     Returns:
-        The runs, and a sentence on each folder that holds a copy of another.
-
-    Raises:
-        StorageError: a spool cannot be read.
+        The runs, and a sentence on each folder that cannot be read or holds a copy.
     """
-    found = (_read(path.parent, parent) for path in sorted(root.glob(f"*/{FILE}")))
-    return without_copies([run for run in found if run is not None])
+    folders = [path.parent for path in sorted(root.glob(f"*/{FILE}"))]
+    found, broken = read_each(folders, parent)
+    runs, copies = without_copies(found)
+    return runs, broken + copies
+
+
+def read_each(
+    folders: Sequence[Path], parent: str | None = None
+) -> tuple[list[RunData], list[str]]:
+    """Read the runs in several folders.
+
+    Args:
+        folders: the runs' folders.
+        parent: id of the multirun that they are to be of; None reads all.
+
+    Returns:
+        The runs, and a sentence on each folder that cannot be read.
+    """
+    found: list[RunData] = []
+    broken: list[str] = []
+    for folder in folders:
+        try:
+            run = _read(folder, parent)
+        except StorageError as error:
+            broken.append(str(error))
+            continue
+        found += [] if run is None else [run]
+    return found, broken
 
 
 def read_local(folder: Path) -> RunData:
@@ -112,10 +143,8 @@ def _read(folder: Path, parent: str | None = None) -> RunData | None:
                 return None
             run_id = spool.cursor("mlflow").state.get("run_id")
             return gathered(info, spool.records(), run_id, folder)
-    except (sqlite3.Error, TypeError, ValueError) as error:
-        raise StorageError(
-            f"{str(folder / FILE)!r} is no readable spool ({error}); remove the folder"
-        ) from error
+    except BROKEN as error:
+        raise StorageError(unreadable(folder, error)) from error
 
 
 def gathered(info: RunInfo, records: Iterable[Record], run_id: str | None, folder: Path) -> RunData:

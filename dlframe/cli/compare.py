@@ -111,7 +111,7 @@ def _select(arguments: argparse.Namespace, root: Path) -> "Selection":
 
         return select(read_store(resolve_uri(arguments.uri, root), experiment), words, experiment)
     from dlframe.analysis.overview import list_root
-    from dlframe.analysis.runs import read_local
+    from dlframe.analysis.runs import read_each
 
     if not root.is_dir():
         raise StorageError(
@@ -120,11 +120,16 @@ def _select(arguments: argparse.Namespace, root: Path) -> "Selection":
         )
     # Only of those that are compared, all that was recorded is read.
     listed, broken = list_root(root, metrics_in(words))
-    for sentence in broken:
-        print(f"dlframe: {sentence}", file=sys.stderr)
+    _tell(broken)
     found = select([each.run for each in reversed(listed)], words, experiment)
-    folders = [run.folder for run in found.runs if run.folder is not None]
-    return found._replace(runs=[read_local(folder) for folder in folders])
+    runs, broken = read_each([run.folder for run in found.runs if run.folder is not None])
+    _tell(broken)
+    return found._replace(runs=runs)
+
+
+def _tell(sentences: list[str]) -> None:
+    for sentence in sentences:
+        print(f"dlframe: {sentence}", file=sys.stderr)
 
 
 def _listed(words: str) -> list[str]:

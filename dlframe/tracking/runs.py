@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-__all__ = ["LAST", "RecordedRun", "find_folder", "find_run"]
+__all__ = ["BROKEN", "LAST", "RecordedRun", "find_folder", "find_run", "unreadable"]
 
 LAST = "last"
 """The word for the latest run."""
@@ -31,6 +31,8 @@ _UID_TAG = "dlframe.run_uid"
 _DOWNLOADS = "downloads"
 _ELSEWHERE = "dlframe.artifact"
 _UID = re.compile(r"[\w-]+")
+BROKEN = (sqlite3.Error, OSError, TypeError, ValueError, LookupError)
+"""What reading a damaged spool may raise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,24 @@ def find_folder(name: str, root: Path) -> Path:
     return _named(name, folders) or _none(name, root, folders)
 
 
+def unreadable(folder: Path, error: Exception) -> str:
+    """Return what to say of a run whose spool cannot be read: nothing of it has to be removed.
+
+    Args:
+        folder: the run's folder.
+        error: what came of reading.
+    """
+    resumed = (
+        f", and `dlframe resume {folder.name}` goes on from its checkpoints"
+        if (folder / "checkpoints").is_dir()
+        else ""
+    )
+    return (
+        f"{str(folder / FILE)!r} is no readable spool ({error}); move it away with those that are "
+        f"called like it ({FILE}-wal, {FILE}-shm){resumed}"
+    )
+
+
 def _folders(root: Path) -> dict[str, Path]:
     return {
         path.parent.name: path.parent
@@ -130,9 +150,14 @@ def _matching(name: str, uids: Iterable[str]) -> list[str]:
 def _by_mlflow_id(name: str, folders: dict[str, Path]) -> list[str]:
     if not re.fullmatch(rf"[0-9a-f]{{{_SHORTEST},32}}", name):
         return []
-    return [
-        uid for uid in sorted(folders) if (_delivered_as(folders[uid])[0] or "").startswith(name)
-    ]
+    found = []
+    for uid in sorted(folders):
+        try:
+            if (_delivered_as(folders[uid])[0] or "").startswith(name):
+                found.append(uid)
+        except StorageError:  # it says nothing of the others
+            continue
+    return found
 
 
 def _delivered_as(folder: Path) -> tuple[str | None, str | None]:
@@ -145,10 +170,8 @@ def _delivered_as(folder: Path) -> tuple[str | None, str | None]:
             return spool.cursor("mlflow").state.get("run_id"), spool.info().uri
         finally:
             spool.close()
-    except (sqlite3.Error, TypeError) as error:
-        raise StorageError(
-            f"{str(folder / FILE)!r} is no readable spool ({error}); remove the folder"
-        ) from error
+    except BROKEN as error:
+        raise StorageError(unreadable(folder, error)) from error
 
 
 def _local(folder: Path, root: Path) -> RecordedRun:

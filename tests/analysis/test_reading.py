@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from dlframe.analysis.runs import read_children
 from dlframe.cli.main import main
 from dlframe.tracking.recorder import Recorder
+from dlframe.tracking.spool import FILE
 
 Capture = pytest.CaptureFixture[str]
 PARENT = "20261121-100000-pppp"
@@ -67,3 +70,38 @@ def test_a_renamed_folder_is_the_same_run(root: Path, capsys: Capture) -> None:
     (root / uid("relu", 0)).rename(root / "kept")
     assert compared(root, capsys, "last") == (before, [])
     assert compared(root, capsys, uid("relu", 0))[0]["runs"][0]["run"] == uid("relu", 0)
+
+
+def damage(folder: Path) -> str:
+    """Damage the records, but not what a list reads first; return what is to be said of it."""
+    with closing(sqlite3.connect(folder / FILE)) as spool:
+        spool.execute("UPDATE records SET body = '{' WHERE kind = 'metrics'")
+        spool.commit()
+    return f"{str(folder / FILE)!r} is no readable spool ("
+
+
+def test_a_broken_run_hides_no_other(root: Path, capsys: Capture) -> None:
+    said = damage(root / uid("relu", 0))
+    (root / uid("tanh", 0) / FILE).write_bytes(b"no database" * 500)
+    found, lines = compared(root, capsys, "last")
+    assert sorted(found["runs"][i]["run"] for i in range(4)) == sorted(
+        uid(activation, seed) for activation in LOSSES for seed in (1, 2)
+    )
+    assert len(lines) == 2
+    assert any(said in line for line in lines)
+    assert not any("remove" in line for line in lines)
+    runs, notes = read_children(root, PARENT)
+    assert (len(runs), len(notes)) == (4, 2)
+
+
+def test_what_to_do_with_a_broken_spool_loses_nothing(root: Path, capsys: Capture) -> None:
+    folder = root / uid("relu", 0)
+    (folder / "checkpoints").mkdir()
+    said = damage(folder)
+    assert main(["runs", "show", folder.name, "--root", str(root)]) == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.rstrip().endswith(
+        "; move it away with those that are called like it (spool.db-wal, spool.db-shm), and `dlframe "
+        f"resume {folder.name}` goes on from its checkpoints"
+    )

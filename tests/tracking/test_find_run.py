@@ -73,6 +73,19 @@ def test_a_broken_spool_says_so(three: Path) -> None:
         find_run("aaaa", three, None)
 
 
+def test_a_broken_spool_hides_no_other_run(delivered: Delivered) -> None:
+    broken = delivered.root / "20261120-080000-aaaa"
+    broken.mkdir()
+    (broken / FILE).write_bytes(b"no database" * 500)
+    try:
+        assert (
+            find_run(str(delivered.delivery.mlflow_run_id), delivered.root, None).id
+            == delivered.uid
+        )
+    finally:
+        shutil.rmtree(broken)
+
+
 def test_a_delivered_run_is_found_by_its_mlflow_id(delivered: Delivered) -> None:
     known = str(delivered.delivery.mlflow_run_id)
     for name in (known, known[:8]):
