@@ -7,7 +7,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MaxLen
 
 from dlframe.errors import ConfigError, did_you_mean
 from dlframe.interfaces.options import Range
@@ -151,6 +151,8 @@ def _bounds(metadata: Sequence[Any]) -> str:
                 words.append(f"< {bound}")
             case Le(le=bound):
                 words.append(f"<= {bound}")
+            case MaxLen(max_length=most):
+                words.append(f"of at most {most} characters")
     return " and ".join(words)
 
 
@@ -164,6 +166,8 @@ def _within(value: Any, metadata: Sequence[Any]) -> bool:
             case Lt(lt=bound) if not value < bound:
                 return False
             case Le(le=bound) if not value <= bound:
+                return False
+            case MaxLen(max_length=most) if len(value) > most:
                 return False
     return True
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Gt
+from annotated_types import Gt, MaxLen
 
 from dlframe.interfaces.options import NonNegative, NonNegativeInt, PositiveInt, Seed
 
@@ -94,7 +94,7 @@ class TrackingOptions:
 
     root: str = "runs"
     uri: str | None = None
-    experiment: str = "dlframe"
+    experiment: Annotated[str, MaxLen(500)] = "dlframe"  # MLflow takes no longer one
     run_name: str | None = None
     tags: dict[str, Any] | None = None
     wait: NonNegative = 60.0

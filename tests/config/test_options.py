@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+from annotated_types import MaxLen
 
 from dlframe.config.options import REQUIRED, Option, base_type, check, describe, is_supported
 from dlframe.errors import ConfigError
@@ -55,6 +56,8 @@ def test_a_value_that_fits_is_converted(value: Any, hint: Any, expected: Any) ->
     ("value", "hint", "message"),
     [
         ("x", int, "key must be int; got 'x' (str)"),
+        ("xxx", Annotated[str, MaxLen(2)],
+         "key must be str of at most 2 characters; got 'xxx' (str)"),
         (1.5, int, "key must be int; got 1.5 (float)"),
         (1.0, int, "key must be int; got 1.0 (float)"),
         (True, int, "key must be int; got True (bool)"),

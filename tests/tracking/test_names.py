@@ -39,6 +39,8 @@ def test_two_refused_names_stay_two() -> None:
         (None, "None"),
         ("s", "s"),
         ([1, "a"], '[1, "a"]'),
+        ("/tmp/caf\udce9", r"/tmp/caf\udce9"),
+        ("a\0b", r"a\x00b"),
     ],
 )
 def test_values_as_text(value: object, text: str) -> None:
