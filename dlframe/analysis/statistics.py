@@ -1,9 +1,10 @@
 """What can be said of a few numbers, and of two groups of them; where nothing can, why.
 
-The statistics are scipy's. What scipy leaves as NaN or refuses (one value, no spread) is answered
-here with None and a reason, so that no table holds a number that means nothing.
+The statistics are scipy's. What scipy leaves as NaN, warns of or refuses (one value, no spread) is
+answered here with None and a reason, so that no table holds a number that means nothing.
 """
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -68,7 +69,7 @@ class Contrast:
         effect: effect size; None where it is not defined.
         effect_kind: ``d_z`` (mean by standard deviation of the differences) of a paired test,
             ``Hedges g`` of an unpaired one.
-        reason: why there is no p value.
+        reason: why there is no p value, or what is odd about the test.
     """
 
     n: tuple[int, ...]
@@ -97,7 +98,10 @@ def summarize(values: Sequence[float]) -> Summary:
     note = f"{left_out} not finite" if left_out else None
     if not len(finite):
         return Summary(n=0, reason=note or "no values")
-    mean, least, most = float(finite.mean()), float(finite[0]), float(finite[-1])
+    scale = _scale(finite)
+    least, most = float(finite[0]), float(finite[-1])
+    finite = finite / scale
+    mean = float(finite.mean()) * scale
     if len(finite) == 1:
         reason = _joined("one value has no spread", note)
         return Summary(n=1, mean=mean, minimum=least, maximum=most, reason=reason)
@@ -110,8 +114,8 @@ def summarize(values: Sequence[float]) -> Summary:
     interval: Literal["t", "bootstrap"] = "bootstrap" if len(finite) >= BOOTSTRAP_FROM else "t"
     low, high = _bootstrapped(finite) if interval == "bootstrap" else _students(finite)
     return Summary(
-        n=len(finite), mean=mean, std=float(finite.std(ddof=1)), low=low, high=high,
-        interval=interval, minimum=least, maximum=most, reason=note,
+        n=len(finite), mean=mean, std=float(finite.std(ddof=1)) * scale, low=low * scale,
+        high=high * scale, interval=interval, minimum=least, maximum=most, reason=note,
     )  # fmt: skip
 
 
@@ -129,14 +133,19 @@ def contrast(
         second: values of the other.
     """
     a, b = _finite(first), _finite(second)
+    scale = _scale(np.concatenate([*a.values(), *b.values(), []]))
     shared = sorted(a.keys() & b.keys(), key=repr)
     alone = all(len(values) == 1 for values in (*first.values(), *second.values()))
     if alone and len(shared) >= 2 and len(shared) == min(len(a), len(b)):
-        return _paired(
-            np.array([a[key][0] for key in shared]), np.array([b[key][0] for key in shared])
+        found = _paired(
+            np.array([a[key][0] for key in shared]) / scale,
+            np.array([b[key][0] for key in shared]) / scale,
         )
-    return _unpaired(np.sort(np.concatenate([*a.values(), []])),
-                     np.sort(np.concatenate([*b.values(), []])))  # fmt: skip
+    else:
+        found = _unpaired(np.sort(np.concatenate([*a.values(), []])) / scale,
+                          np.sort(np.concatenate([*b.values(), []])) / scale)  # fmt: skip
+    sizes = {name: getattr(found, name) for name in ("difference", "low", "high")}
+    return replace(found, **{k: v if v is None else v * scale for k, v in sizes.items()})
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -171,16 +180,35 @@ def _unpaired(a: Values, b: Values) -> Contrast:
     found = replace(found, difference=float(a.mean() - b.mean()))
     if min(len(a), len(b)) < 2:
         return replace(found, reason="a group of one value has no spread to test against")
-    if _no_spread(a) and _no_spread(b):
+    equal = _no_spread(a), _no_spread(b)
+    if all(equal):
         return replace(found, reason="neither group has any spread")
-    return _tested(found, stats.ttest_ind(a, b, equal_var=False), _hedges_g(a, b))
+    effect = _hedges_g(a, b)
+    if not any(equal):
+        return _tested(found, stats.ttest_ind(a, b, equal_var=False), effect)
+    which, other = ("first", len(b)) if equal[0] else ("second", len(a))
+    found = replace(
+        found,
+        reason=f"all values of the {which} group are equal, so that the test goes by the spread of the "
+        f"other {other} alone",
+    )
+    # What Welch's test comes to where one variance is zero; scipy's loses its precision there.
+    if equal[0]:
+        return _tested(
+            found, stats.ttest_1samp(b, a.mean()), effect, known=float(a.mean()), sign=-1
+        )
+    return _tested(found, stats.ttest_1samp(a, b.mean()), effect, known=float(b.mean()))
 
 
-def _tested(found: Contrast, result: Any, effect: float) -> Contrast:
+def _tested(
+    found: Contrast, result: Any, effect: float, *, known: float = 0.0, sign: int = 1
+) -> Contrast:
+    """Add what scipy found, of a group against a ``known`` mean with the sign turned if need be."""
     interval = result.confidence_interval(LEVEL)
+    low, high = sorted(sign * (float(end) - known) for end in (interval.low, interval.high))
     return replace(
-        found, low=float(interval.low), high=float(interval.high), effect=effect,
-        statistic=float(result.statistic), df=float(result.df), p=float(result.pvalue),
+        found, low=low, high=high, effect=effect, statistic=sign * float(result.statistic),
+        df=float(result.df), p=float(result.pvalue),
     )  # fmt: skip
 
 
@@ -209,6 +237,15 @@ def _finite(groups: Mapping[Hashable, Sequence[float]]) -> dict[Hashable, Values
     arrays = {key: np.asarray(values, dtype=np.float64) for key, values in groups.items()}
     kept = {key: values[np.isfinite(values)] for key, values in arrays.items()}
     return {key: values for key, values in kept.items() if len(values)}
+
+
+def _scale(values: Values) -> float:
+    """Return the power of two by which the values come to lie around one: no square overflows then.
+
+    Being a power of two, it changes no digit of a result.
+    """
+    largest = float(np.abs(values).max(initial=0.0))
+    return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0
 
 
 def _no_spread(values: Values, scale: Values | None = None) -> bool:

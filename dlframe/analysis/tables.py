@@ -86,11 +86,9 @@ def pairs_table(comparison: Comparison, metric: MetricComparison) -> Table:
             if found.p is not None
             else [NONE, NONE, NONE]
         )
-        sizes = " and ".join(map(str, found.n))
-        test = f"{found.test}, n = {sizes}" if found.p is not None else f"none: {found.reason}"
         rows.append(
             [
-                short[pair.first], short[pair.second], test, number(found.difference),
+                short[pair.first], short[pair.second], _test(found), number(found.difference),
                 _interval(found), *tested,
             ]
         )  # fmt: skip
@@ -116,6 +114,14 @@ def runs_line(metric: MetricComparison) -> str | None:
         return f"{run} with {number(value)}{more}"
 
     return f"best run {told(*metric.best)}, worst {told(*metric.worst)}"
+
+
+def _test(found: Contrast) -> str:
+    """Say which test was made and what is odd about it, or why there was none."""
+    if found.p is None:
+        return f"none: {found.reason}"
+    test = f"{found.test}, n = {' and '.join(map(str, found.n))}"
+    return test if found.reason is None else f"{test}; {found.reason}"
 
 
 def _interval(found: Summary | Contrast) -> str:

@@ -218,3 +218,14 @@ def test_the_tables_show_what_was_found() -> None:
     assert groups.markdown().splitlines()[1] == "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     equal = compare(two_groups(RELU, RELU))
     assert pairs_table(equal, equal.metrics[0]).rows[0][2] == "none: every pair is equal"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_group_that_is_always_right_is_remarked() -> None:
+    found = compare(two_groups({1: 1.0, 2: 1.0, 3: 1.0}, {4: 0.9, 5: 0.95, 6: 0.97}))
+    test = pairs_table(found, found.metrics[0]).rows[0][2]
+    assert test == (
+        "Welch t, n = 3 and 3; all values of the first group are equal, so that the test goes by the "
+        "spread of the other 3 alone"
+    )
+    assert plain(found)["metrics"][0]["tests"][0]["reason"].startswith("all values of the first")

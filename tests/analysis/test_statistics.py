@@ -1,5 +1,6 @@
 """Summaries and tests against scipy called directly, and what becomes of numbers that allow neither."""
 
+import itertools
 import math
 import random
 from collections.abc import Hashable
@@ -176,6 +177,52 @@ def test_the_other_way_round_only_the_signs_change(second: Sample) -> None:
     for name in ("difference", "statistic", "effect"):
         assert getattr(one, name) == pytest.approx(-getattr(other, name)), name
     assert one.low == pytest.approx(-(other.high or NAN))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("constant", [1.0, 0.7, 0.1 + 0.2, 0.0, 1e6])
+def test_one_group_without_spread_is_tested_and_remarked(constant: float) -> None:
+    """Welch's formula by hand: with one variance zero, it has the other's error and freedom."""
+    values = [0.9, 0.95, 0.92, 0.99]
+    found = contrast(
+        {seed: [constant] for seed in (1, 2)}, {9 + i: [v] for i, v in enumerate(values)}
+    )
+    error = np.std(values, ddof=1) / 2
+    difference = constant - np.mean(values)
+    half = stats.t.ppf(0.975, 3) * error
+    assert (found.test, found.n, found.df) == ("Welch t", (2, 4), 3)
+    assert found.statistic == pytest.approx(difference / error)
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(difference / error), 3))
+    assert [found.low, found.high] == pytest.approx([difference - half, difference + half])
+    assert found.reason == (
+        "all values of the first group are equal, so that the test goes by the spread of the other 4 "
+        "alone"
+    )
+    turned = contrast({9 + i: [v] for i, v in enumerate(values)}, {1: [constant], 2: [constant]})
+    assert [turned.low, turned.high] == pytest.approx([-difference - half, -difference + half])
+    assert turned.statistic == pytest.approx(-difference / error)
+    assert (turned.reason or "").startswith("all values of the second group are equal")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1e-300, 1e-9, 1.0, 1e9, 1e160, 1e307])
+@pytest.mark.parametrize("spread", [0.0, 1e-15, 1e-11, 1e-6, 1.0])
+def test_no_numbers_make_scipy_warn(size: float, spread: float) -> None:
+    rng = np.random.default_rng(4)
+    for n in (2, 3, 25):
+        one, other, constant = (
+            (size * (1 + s * rng.normal(size=n))).tolist() for s in (spread, 0.5, 0.0)
+        )
+        for given in (one, other, constant):
+            assert summarize(given).n == n
+        for first, second in itertools.permutations((one, other, constant), 2):
+            for shift in (0, n):  # paired, and not
+                found = contrast(
+                    {i: [v] for i, v in enumerate(first)},
+                    {i + shift: [v] for i, v in enumerate(second)},
+                )
+                assert found.reason is not None or found.p is not None
+                assert not any(math.isnan(v) for v in (found.p or 0.0, found.effect or 0.0))
 
 
 # --- several tests --------------------------------------------------------------------------------
