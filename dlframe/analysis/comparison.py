@@ -9,7 +9,7 @@ from functools import cached_property
 
 from dlframe.analysis.goals import Goal, goal_of, headline
 from dlframe.analysis.groups import Group, Grouping, group_runs
-from dlframe.analysis.independent import independent
+from dlframe.analysis.independent import SEED, independent
 from dlframe.analysis.runs import RunData
 from dlframe.analysis.statistics import BOOTSTRAP_FROM, Contrast, Summary, contrast, holm, summarize
 from dlframe.errors import ConfigError, did_you_mean
@@ -46,7 +46,8 @@ class MetricComparison:
         goal: whether ``min`` or ``max`` is better; None if neither.
         summaries: by group's label, in the groups' order.
         pairs: the tests between groups.
-        values: each run's value by group's label; NaN where the run has none.
+        values: the values by group's label and run; NaN where a run recorded that.
+        missing: number of finished runs that recorded no value, by group's label.
         best: the run with the best value, and that value.
         worst: likewise.
     """
@@ -56,6 +57,7 @@ class MetricComparison:
     summaries: Mapping[str, Summary]
     pairs: Sequence[Pair]
     values: Mapping[str, Mapping[str, float]]
+    missing: Mapping[str, int]
     best: tuple[str, float] | None = None
     worst: tuple[str, float] | None = None
 
@@ -170,6 +172,9 @@ def _metric(
     grouping: Grouping, metric: str, goal: Goal | None, baseline: str | None, tested: bool
 ) -> MetricComparison:
     values = {group.label: _values(group, metric) for group in grouping.groups}
+    missing = {
+        group.label: len(_finished(group)) - len(values[group.label]) for group in grouping.groups
+    }
     pairs = _pairs(grouping, metric, baseline) if tested else []
     corrected = holm([pair.contrast.p for pair in pairs])
     every = {run: v for of_group in values.values() for run, v in of_group.items()}
@@ -178,34 +183,44 @@ def _metric(
     return MetricComparison(
         metric=metric,
         goal=goal,
-        summaries={label: summarize(list(found.values())) for label, found in values.items()},
+        summaries={
+            label: summarize(list(found.values()), missing=missing[label])
+            for label, found in values.items()
+        },
         pairs=[replace(pair, corrected=p) for pair, p in zip(pairs, corrected, strict=True)],
         values=values,
+        missing=missing,
         best=ranked[0] if goal and ranked else None,
         worst=ranked[-1] if goal and ranked else None,
     )
 
 
+def _finished(group: Group) -> list[RunData]:
+    return [run for run in group.runs if run.status == "FINISHED"]
+
+
 def _values(group: Group, metric: str) -> dict[str, float]:
-    return {
-        run.id: run.metrics.get(metric, math.nan) for run in group.runs if run.status == "FINISHED"
-    }
+    return {run.id: run.metrics[metric] for run in _finished(group) if metric in run.metrics}
 
 
 def _pairs(grouping: Grouping, metric: str, baseline: str | None) -> list[Pair]:
     samples: dict[str, dict[Hashable, list[float]]] = {}
     for group in grouping.groups:
         by_partner = samples.setdefault(group.label, {})
-        for run in group.runs:
-            if run.status == "FINISHED":
-                value = run.metrics.get(metric, math.nan)
-                by_partner.setdefault(grouping.partner(run), []).append(value)
+        for run in _finished(group):
+            if metric in run.metrics:
+                by_partner.setdefault(grouping.partner(run), []).append(run.metrics[metric])
     if baseline is None:
         couples = list(itertools.combinations(samples, 2))
     else:
         couples = [(label, baseline) for label in samples if label != baseline]
+    shared = "seeds" if grouping.pairing == [SEED] else f"values of {', '.join(grouping.pairing)}"
     return [
-        Pair(first=one, second=other, contrast=contrast(samples[one], samples[other]))
+        Pair(
+            first=one,
+            second=other,
+            contrast=contrast(samples[one], samples[other], pairing=shared),
+        )
         for one, other in couples
     ]
 
@@ -232,6 +247,8 @@ def _notes(grouping: Grouping, compared: Sequence[MetricComparison], *, tested: 
         odd = sum(not math.isfinite(v) for found in each.values.values() for v in found.values())
         if odd:
             notes.append(f"{each.metric}: runs left out for a value that is not finite: {odd}")
+        if lacking := sum(each.missing.values()):
+            notes.append(f"{each.metric}: runs left out that recorded no value: {lacking}")
     if grouping.implied:
         notes.append(f"these follow from a component above them: {', '.join(grouping.implied)}")
     if grouping.within:
@@ -263,6 +280,11 @@ def _methods(grouping: Grouping, compared: Sequence[MetricComparison]) -> list[s
     tests = {p.contrast.test for each in compared for p in each.pairs if p.contrast.p is not None}
     if "paired t" in tests:
         notes.append(f"paired t tests, runs paired by {', '.join(grouping.pairing)}")
+    if any(p.contrast.left_out for each in compared for p in each.pairs):
+        notes.append(
+            "where runs of one group have no partner in the other, the difference is that over the "
+            "pairs, not that of the means"
+        )
     if "Welch t" in tests:
         notes.append(
             f"Welch's t tests where runs cannot be paired by {', '.join(grouping.pairing)}"

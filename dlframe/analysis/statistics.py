@@ -59,6 +59,7 @@ class Contrast:
 
     Args:
         n: number of pairs, or the numbers of values in the two groups.
+        left_out: number of values without a partner, which a paired test leaves out.
         test: ``paired t`` or ``Welch t``.
         difference: difference of the means; over the pairs where there are pairs.
         low: lower end of its 95 % confidence interval.
@@ -74,6 +75,7 @@ class Contrast:
 
     n: tuple[int, ...]
     test: Literal["paired t", "Welch t"]
+    left_out: int = 0
     difference: float | None = None
     low: float | None = None
     high: float | None = None
@@ -85,17 +87,24 @@ class Contrast:
     reason: str | None = None
 
 
-def summarize(values: Sequence[float]) -> Summary:
+def summarize(values: Sequence[float], *, missing: int = 0) -> Summary:
     """Summarize a metric over runs; the order of the values does not matter.
 
     Args:
         values: one per run; those that are NaN or infinite are left out, and said to be.
+        missing: number of runs without a value, which is said too.
     """
     given = np.asarray(values, dtype=np.float64)
     # Sorted, because resampling and the last bit of a sum depend on the order.
     finite = np.sort(given[np.isfinite(given)])
     left_out = len(given) - len(finite)
-    note = f"{left_out} not finite" if left_out else None
+    note = (
+        _joined(
+            f"{left_out} not finite" if left_out else None,
+            f"{missing} without a value" if missing else None,
+        )
+        or None
+    )
     if not len(finite):
         return Summary(n=0, reason=note or "no values")
     scale = _scale(finite)
@@ -120,7 +129,10 @@ def summarize(values: Sequence[float]) -> Summary:
 
 
 def contrast(
-    first: Mapping[Hashable, Sequence[float]], second: Mapping[Hashable, Sequence[float]]
+    first: Mapping[Hashable, Sequence[float]],
+    second: Mapping[Hashable, Sequence[float]],
+    *,
+    pairing: str = "seeds",
 ) -> Contrast:
     """Test whether a metric's mean differs between two groups.
 
@@ -128,9 +140,15 @@ def contrast(
     of the larger too; then what a seed does to both groups does not blur their difference. Else it
     is Welch's, which does not ask for equal variances.
 
+    Values of the larger group without a partner are left out of a paired test, and the contrast says
+    so: its difference is not that of the groups' means. Welch's test on all of them would use more
+    values, but take what is peculiar to a seed, or to a learning rate, that one group alone was
+    trained with for a difference between the groups.
+
     Args:
         first: values of the one group by what pairs them, such as the seed.
         second: values of the other.
+        pairing: what the pairs share, as a word in the plural.
     """
     a, b = _finite(first), _finite(second)
     scale = _scale(np.concatenate([*a.values(), *b.values(), []]))
@@ -141,11 +159,15 @@ def contrast(
             np.array([a[key][0] for key in shared]) / scale,
             np.array([b[key][0] for key in shared]) / scale,
         )
+        if unpaired := len(a) + len(b) - 2 * len(shared):
+            over = f"over the {len(shared)} shared {pairing}; left out: {unpaired}"
+            found = replace(found, left_out=unpaired, reason=_joined(found.reason, over))
     else:
         found = _unpaired(np.sort(np.concatenate([*a.values(), []])) / scale,
                           np.sort(np.concatenate([*b.values(), []])) / scale)  # fmt: skip
-    sizes = {name: getattr(found, name) for name in ("difference", "low", "high")}
-    return replace(found, **{k: v if v is None else v * scale for k, v in sizes.items()})
+    sizes = (found.difference, found.low, found.high)
+    difference, low, high = (None if size is None else size * scale for size in sizes)
+    return replace(found, difference=difference, low=low, high=high)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

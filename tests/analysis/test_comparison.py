@@ -15,6 +15,7 @@ from scipy import stats
 from dlframe.analysis.comparison import MOST_COMPARED, Comparison, compare
 from dlframe.analysis.export import to_csv, to_plain
 from dlframe.analysis.goals import goal_of
+from dlframe.analysis.report import report
 from dlframe.analysis.tables import groups_table, pairs_table, runs_line
 from dlframe.errors import ConfigError
 
@@ -229,3 +230,29 @@ def test_a_group_that_is_always_right_is_remarked() -> None:
         "spread of the other 3 alone"
     )
     assert plain(found)["metrics"][0]["tests"][0]["reason"].startswith("all values of the first")
+
+
+def test_a_difference_over_shared_seeds_alone_does_not_pass_for_that_of_the_means() -> None:
+    found = compare(two_groups({1: 0.40, 2: 0.46}, {1: 0.42, 2: 0.45, 3: 0.50, 4: 0.49}))
+    [metric] = found.metrics
+    assert metric.summaries["activation=tanh"].mean == pytest.approx(0.465)
+    row = next(row for row in pairs_table(found, metric).rows)
+    assert row[2:4] == [
+        "paired t, n = 2; over the 2 shared seeds; left out: 2", "0.005",
+    ]  # fmt: skip
+    [test] = plain(found)["metrics"][0]["tests"]
+    assert (test["left_out"], test["n"]) == (2, [2])
+    assert "over the 2 shared seeds" in test["reason"]
+    assert "not that of the means" in " ".join(found.notes)
+    assert "over the 2 shared seeds" in report(found)
+
+
+def test_a_metric_that_a_run_lacks_is_not_a_value_that_is_not_finite() -> None:
+    runs = two_groups(RELU, TANH)
+    runs[0] = replace(runs[0], metrics={})
+    runs[1] = replace(runs[1], metrics={"test/accuracy": math.inf})
+    found = compare(runs)
+    summary = found.metrics[0].summaries["activation=relu"]
+    assert (summary.n, summary.reason) == (3, "1 not finite; 1 without a value")
+    assert "test/accuracy: runs left out that recorded no value: 1" in found.notes
+    assert "test/accuracy: runs left out for a value that is not finite: 1" in found.notes

@@ -114,6 +114,8 @@ def test_a_seed_without_partner_is_left_out_of_the_pairs() -> None:
     expected = stats.ttest_rel([A[k][0] for k in kept], [B[k][0] for k in kept])
     assert (found.test, found.n) == ("paired t", (4,))
     assert found.p == pytest.approx(expected.pvalue)
+    assert (found.left_out, contrast(A, B).left_out) == (1, 0)
+    assert found.reason == "over the 4 shared seeds; left out: 1"
     # The value of one partner is not finite: the same as if it were missing.
     assert contrast({**A, 3: [NAN]}, B) == found
 
@@ -223,6 +225,13 @@ def test_no_numbers_make_scipy_warn(size: float, spread: float) -> None:
                 )
                 assert found.reason is not None or found.p is not None
                 assert not any(math.isnan(v) for v in (found.p or 0.0, found.effect or 0.0))
+
+
+def test_a_difference_over_pairs_alone_is_said_where_there_is_no_test_too() -> None:
+    found = contrast({1: [0.3], 2: [0.4], 3: [0.9]}, {1: [0.2], 2: [0.3]})
+    assert found.difference == pytest.approx(0.1)
+    assert (found.p, found.left_out) == (None, 1)
+    assert (found.reason or "").endswith("; over the 2 shared seeds; left out: 1")
 
 
 # --- several tests --------------------------------------------------------------------------------
