@@ -15,6 +15,8 @@ __all__ = [
     "DlframeError",
     "ReplayError",
     "RunNotFoundError",
+    "RunTakenError",
+    "Stopped",
     "StorageError",
     "TrainingDivergedError",
     "did_you_mean",
@@ -64,6 +66,23 @@ class RunNotFoundError(DlframeError):
 
 class StorageError(DlframeError):
     """Results cannot be written: the disk is full or read-only, or the store does not answer."""
+
+
+class RunTakenError(StorageError):
+    """Another process is at work on the run."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A training was asked to stop, by Ctrl-C or another signal.
+
+    Args:
+        number: the signal's.
+        advice: how to go on, to be said after "stopped".
+    """
+
+    def __init__(self, number: int, advice: str = "") -> None:
+        super().__init__(advice)
+        self.number = number
 
 
 def did_you_mean(word: str, known: Iterable[str], *, most: int = 3) -> str:

@@ -1,12 +1,13 @@
 """``dlframe``: finds the command, runs it, and turns errors into one sentence and an exit code."""
 
 import os
+import signal
 import sys
 import traceback
 from importlib import import_module
 
 import dlframe
-from dlframe.errors import did_you_mean, sentence
+from dlframe.errors import Stopped, did_you_mean, sentence
 
 __all__ = ["COMMANDS", "entry_point", "main"]
 
@@ -28,11 +29,11 @@ COMMANDS: dict[str, str] = {
     "check": "run the conformance tests over a plugin's components",
 }
 
-_OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
+_OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 128
 
 
 def main(argv: list[str]) -> int:
-    """Run one command and return its exit code: 0 done, 1 failed, 2 misused, 130 interrupted."""
+    """Run one command; return 0 when done, 1 if it failed, 2 if misused, 128 + a signal if stopped."""
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_help())
         return _OK if argv else _USAGE
@@ -49,7 +50,8 @@ def main(argv: list[str]) -> int:
         code: int = import_module(f"dlframe.cli.{name}").run(argv[1:])
         return code
     except KeyboardInterrupt as stop:
-        return _fail(f"stopped{stop}", _INTERRUPTED)
+        number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+        return _fail(f"stopped{stop}", _INTERRUPTED + number)
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _OK

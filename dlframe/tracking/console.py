@@ -5,7 +5,9 @@ that they stay the objects that others hold and ask for their width. What a C li
 Python is not in it.
 """
 
+import errno
 import io
+import os
 import re
 import sys
 import threading
@@ -13,11 +15,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from dlframe.tracking.redaction import redacted, secret_values
 
-__all__ = ["CONSOLE", "Console", "captured"]
+__all__ = ["CONSOLE", "Console", "captured", "let_go_of_closed_terminals"]
 
 CONSOLE = "console.log"
 """The file in a run's folder that holds the copy."""
@@ -155,30 +157,61 @@ def _from_return(line: str) -> str:
 
 
 class _Tee:
-    """Passes on what a stream is given to those who listen; taken away with the last of them."""
+    """Passes on what a stream is given to those who listen; taken away with the last of them.
+
+    A terminal that was closed takes nothing any more: what is meant for it is dropped, since it is no
+    reason to end a training.
+    """
 
     def __init__(self, name: str, stream: TextIO) -> None:
         self.name, self.stream = name, stream
         self.listeners: list[Console] = []
-        self._before = vars(stream).get("write")
+        own = vars(stream)
+        self._before: dict[str, Any] = {n: own[n] for n in ("write", "flush") if n in own}
         self._write: Callable[[str], int] = stream.write
-        vars(stream)["write"] = self._pass_on
+        self._flush: Callable[[], None] = stream.flush
+        own |= {"write": self._pass_on, "flush": self._pass_through}
 
     def _pass_on(self, text: str) -> int:
-        written = self._write(text)
+        with self._as_long_as_it_is_there():
+            self._write(text)
         for listener in tuple(self.listeners):
             listener.write(self.name, text)
-        return written
+        return len(text)
+
+    def _pass_through(self) -> None:
+        with self._as_long_as_it_is_there():
+            self._flush()
+
+    @contextmanager
+    def _as_long_as_it_is_there(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            let_go_of_closed_terminals()
 
     def remove(self) -> None:
-        if self._before is None:
-            vars(self.stream).pop("write", None)
-        else:
-            vars(self.stream)["write"] = self._before
+        for method in ("write", "flush"):
+            vars(self.stream).pop(method, None)
+        vars(self.stream).update(self._before)
 
 
 _tees: dict[int, _Tee] = {}
 _changing = threading.Lock()
+
+
+def let_go_of_closed_terminals() -> None:
+    """Send standard output and errors nowhere, where they lead to a terminal that is gone."""
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError as error:
+            if error.errno == errno.EIO:
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
 
 
 @contextmanager

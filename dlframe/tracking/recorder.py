@@ -62,7 +62,8 @@ class Recorder:
         enabled: as given.
 
     Raises:
-        StorageError: the spool cannot be written, or another process records this run.
+        StorageError: the spool cannot be written.
+        RunTakenError: another process records this run.
         ConfigError: there is no such sink.
 
     Example:

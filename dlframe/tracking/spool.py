@@ -121,7 +121,11 @@ class Spool:
 
         Raises:
             sqlite3.Error: the disk is full, read-only, or holds something else under that name.
+            OSError: likewise.
         """
+        if not (folder / FILE).exists():  # what was delivered of one that was here does not count
+            for cursor in folder.glob(_CURSOR.format("*")):
+                cursor.unlink()
         connection = _connect(f"file:{_quoted(folder / FILE)}?mode=rwc")
         try:
             # WAL with synchronous=NORMAL keeps every commit through the death of a process; only a

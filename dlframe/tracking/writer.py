@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dlframe.errors import StorageError
+from dlframe.errors import RunTakenError, StorageError
 from dlframe.tracking.credentials import kept_apart
 from dlframe.tracking.entries import Entry, Kind, entry
 from dlframe.tracking.journal import Journal, recover
@@ -55,7 +55,8 @@ class Writer:
         left: whether this is a forked child, which leaves the run to its parent.
 
     Raises:
-        StorageError: the spool cannot be written, or another process records this run.
+        StorageError: the spool cannot be written.
+        RunTakenError: another process records this run.
     """
 
     def __init__(self, folder: Path, info: RunInfo, *, deliver: bool, offline: bool) -> None:
@@ -89,9 +90,8 @@ class Writer:
                 made = True
             self._claim = self._take()
             if self._claim is None:
-                raise StorageError(
-                    f"run {info.uid!r} is being recorded by another process; wait for it to end or "
-                    "leave out the run id"
+                raise RunTakenError(
+                    f"run {info.uid!r} is being recorded by another process; wait for it to end"
                 )
             if self.offline:
                 (self._folder / OFFLINE).touch()

@@ -2,7 +2,8 @@
 
 A file is written beside its place, forced to the disk, and renamed. Its SHA-256 goes into a manifest
 before the renaming, next to that of the file it replaces, so that at every moment the manifest knows
-each file in its place; torch itself does not notice a flipped bit in a tensor.
+each file in its place; after it, the manifest knows one file of each name. Torch itself does not
+notice a flipped bit in a tensor.
 """
 
 import errno
@@ -27,7 +28,7 @@ __all__ = ["BEST", "LAST", "WholeCheckpointIO", "check", "newest", "read"]
 BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
 _MANIFEST = "manifest.json"
 _KNOWN = 3
-"""Hashes that the manifest keeps of a name: the file's, and those of files that were to replace it."""
+"""Hashes that the manifest keeps of a name whose renaming was cut short: one of them is the file's."""
 _ALMOST_FULL = 2**20
 
 
@@ -102,16 +103,19 @@ def _replace(part: Path, place: Path) -> None:
         known = _manifest(folder)
     except CheckpointError:  # the files it spoke of are unknown from now on, the new one is not
         known = {}
-    previous = folder / PREVIOUS
-    rotates = place.name == LAST and place.exists() and bool(known.get(LAST))
+    new, old = _hash(part), known.get(place.name, [])
+    rotates = place.name == LAST and place.exists() and bool(old)
     if rotates:
-        known[PREVIOUS] = [*known[LAST], *known.get(PREVIOUS, [])][: 2 * _KNOWN]
-    known[place.name] = [_hash(part), *known.get(place.name, [])][:_KNOWN]
+        known[PREVIOUS] = [*old, *known.get(PREVIOUS, [])][: 2 * _KNOWN]
+    known[place.name] = [new, *old][:_KNOWN]
     _write_manifest(folder, known)
     if rotates:
-        _keep(place, previous)
+        _keep(place, folder / PREVIOUS)
+        known[PREVIOUS] = old
     os.replace(part, place)
     _sync(folder)
+    known[place.name] = [new]
+    _write_manifest(folder, known)
 
 
 def _keep(place: Path, previous: Path) -> None:
@@ -128,7 +132,7 @@ def _keep(place: Path, previous: Path) -> None:
 
 
 def check(path: Path) -> None:
-    """Compare a checkpoint with the manifest beside it; without one, there is nothing to compare.
+    """Compare a checkpoint with the manifest beside it; without one, only see whether it can be read.
 
     Raises:
         CheckpointError: the file is missing, or is not the one that was written under this name.
@@ -141,6 +145,8 @@ def check(path: Path) -> None:
         raise CheckpointError(
             f"the checkpoint {str(path)!r} is damaged: its SHA-256 is not the one in {_MANIFEST}"
         )
+    if not known:
+        _load(path)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -150,6 +156,10 @@ def read(path: Path) -> dict[str, Any]:
         CheckpointError: it is missing or damaged.
     """
     check(path)
+    return _load(path)
+
+
+def _load(path: Path) -> dict[str, Any]:
     try:
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, KeyError, EOFError, OSError, pickle.PickleError) as error:
@@ -164,8 +174,12 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
 
     Args:
         folder: the folder of a run's checkpoints.
+
+    Raises:
+        CheckpointError: the manifest is damaged, so that good and bad cannot be told apart.
     """
     said = []
+    _manifest(folder)
     for name in (LAST, PREVIOUS):
         path = folder / name
         try:
@@ -186,13 +200,15 @@ def _hash(path: Path) -> str:
 def _manifest(folder: Path) -> dict[str, list[str]]:
     path = folder / _MANIFEST
     try:
-        known: dict[str, list[str]] = json.loads(path.read_text()) if path.is_file() else {}
+        known: Any = json.loads(path.read_text()) if path.is_file() else {}
+        if not isinstance(known, dict) or not all(isinstance(v, list) for v in known.values()):
+            raise ValueError("it is no table of hashes")
     except ValueError as error:
         raise CheckpointError(
             f"the list of checkpoints {str(path)!r} is damaged ({error}); remove it to use the "
             "checkpoints unchecked"
         ) from error
-    return known
+    return dict(known)
 
 
 def _write_manifest(folder: Path, known: dict[str, list[str]]) -> None:

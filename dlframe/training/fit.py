@@ -15,7 +15,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import DDPStrategy
 
-from dlframe.errors import ConfigError
+from dlframe.errors import ConfigError, Stopped
 from dlframe.plugin import registry
 from dlframe.training.build import build, needs_closure
 from dlframe.training.checkpoint import WholeCheckpointIO
@@ -131,7 +131,7 @@ class Fit:
                 yield
         except SystemExit as error:  # Lightning exits
             if self.trainer.interrupted:
-                raise KeyboardInterrupt from error
+                raise Stopped(self._interruption.number) from error
             raise
 
     # --- set-up -----------------------------------------------------------------------------------

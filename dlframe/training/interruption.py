@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a request to stop at the next place from which training can go on."""
+"""Ctrl-C, SIGTERM, a closed terminal: a request to stop where training can go on from."""
 
 import os
 import signal
@@ -7,10 +7,20 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Interruption"]
+from dlframe.errors import Stopped
+from dlframe.tracking.console import let_go_of_closed_terminals
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+__all__ = ["Interruption", "signals"]
+
 _SAID = b"dlframe: stopping after this step; once more stops at once\n"
+
+
+def signals() -> list[signal.Signals]:
+    """Return the signals that ask to stop; a closed terminal's is not among them under ``nohup``."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        found.append(signal.SIGHUP)
+    return found
 
 
 class Interruption:
@@ -18,10 +28,13 @@ class Interruption:
 
     In other threads than the main one, which receives no signals, it does nothing.
 
+    Attributes:
+        number: the first signal's.
     """
 
     def __init__(self) -> None:
         self._since: float | None = None
+        self.number: int = signal.SIGINT
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Interruption":
@@ -31,7 +44,7 @@ class Interruption:
     def _install(self) -> dict[signal.Signals, Any]:
         if threading.current_thread() is not threading.main_thread():
             return {}
-        return {number: signal.signal(number, self._request) for number in _SIGNALS}
+        return {number: signal.signal(number, self._request) for number in signals()}
 
     def renew(self) -> None:
         """Take the signals back from Lightning, which stops at SIGTERM before an epoch has its end."""
@@ -55,9 +68,11 @@ class Interruption:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
-            raise KeyboardInterrupt
-        self._since = time.monotonic()
+            raise Stopped(number)
+        self._since, self.number = time.monotonic(), number
         # Not to a stream, which may be in the middle of a write; below the ^C that a terminal shows.
+        if number == signal.SIGHUP:
+            let_go_of_closed_terminals()
         os.write(2, b"\n" + _SAID if os.isatty(2) else _SAID)
 
     def check(self, patience: float = 0.0) -> None:
@@ -67,7 +82,7 @@ class Interruption:
             patience: seconds since then in which a better place may be reached.
 
         Raises:
-            KeyboardInterrupt: a signal came, at least so long ago.
+            Stopped: a signal came, at least so long ago.
         """
         if self._since is not None and time.monotonic() - self._since >= patience:
-            raise KeyboardInterrupt
+            raise Stopped(self.number)

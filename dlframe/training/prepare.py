@@ -10,7 +10,7 @@ import yaml
 from torch import nn
 
 from dlframe.config.validate import complete, validate
-from dlframe.errors import ConfigError, RunNotFoundError
+from dlframe.errors import ConfigError, RunNotFoundError, StorageError
 from dlframe.interfaces import Batch, Data, Preprocessor, Regularizer, Spec, Task
 from dlframe.plugin import registry
 from dlframe.tracking.redaction import redacted_values
@@ -122,7 +122,16 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise RunNotFoundError(
             f"{str(folder)!r} holds no {_CONFIG}; the run ended before its model was built"
         )
-    return validate(yaml.safe_load(path.read_text()))
+    try:
+        found = yaml.safe_load(path.read_text())
+        if not isinstance(found, dict):
+            raise yaml.YAMLError("it holds no config")
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise StorageError(
+            f"the record {str(path)!r} cannot be read ({' '.join(str(error).split())}); restore it, or "
+            "train anew with `dlframe train`"
+        ) from error
+    return validate(found)
 
 
 @dataclass(slots=True)

@@ -20,12 +20,12 @@ from types import FrameType
 from typing import Any
 
 from dlframe import errors
-from dlframe.errors import DlframeError, sentence
+from dlframe.errors import DlframeError, Stopped, sentence
+from dlframe.training.interruption import signals
 
 __all__ = ["read_order", "report_error", "report_result", "run_apart"]
 
 _ORDER, _RESULT, _ERROR = "order.json", "result.json", "error-*.json"
-_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +60,16 @@ def run_apart(order: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         DlframeError: a process failed; what the first of them to fail said.
-        KeyboardInterrupt: the training was stopped.
+        Stopped: the training was stopped.
     """
     with tempfile.TemporaryDirectory(prefix="dlframe-") as folder:
         place = Path(folder)
         (place / _ORDER).write_text(json.dumps(order))
         command = [sys.executable, "-m", "dlframe.training.rank", folder]
         # A process group of its own: the terminal's Ctrl-C must not reach it a second time.
-        code, stopped = _wait(subprocess.Popen(command, process_group=0))
-        if stopped or code == 130:
-            raise KeyboardInterrupt
+        code, number = _wait(subprocess.Popen(command, process_group=0))
+        if number is not None or code == 128 + signal.SIGINT:
+            raise Stopped(number or signal.SIGINT)
         failures = [_Failure(**json.loads(p.read_text())) for p in place.glob(_ERROR)]
         if failures:
             raise min(failures, key=lambda failure: (failure.follows, failure.time)).error()
@@ -82,19 +82,19 @@ def run_apart(order: Mapping[str, Any]) -> dict[str, Any]:
         return result
 
 
-def _wait(process: "subprocess.Popen[bytes]") -> tuple[int, bool]:
-    """Wait for the process; return its exit code and whether it was told to stop."""
-    stopped = False
+def _wait(process: "subprocess.Popen[bytes]") -> tuple[int, int | None]:
+    """Wait for the process; return its exit code, and the signal that it was told to stop by."""
+    stopped: int | None = None
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         nonlocal stopped
-        stopped = True
+        stopped = number
         # Whatever the signal: Lightning's own way to end many processes on SIGTERM may never return.
         process.send_signal(signal.SIGINT)
 
     if threading.current_thread() is not threading.main_thread():
-        return process.wait(), False
-    before = {number: signal.signal(number, pass_on) for number in _STOPS}
+        return process.wait(), None
+    before = {number: signal.signal(number, pass_on) for number in signals()}
     try:
         return process.wait(), stopped
     finally:

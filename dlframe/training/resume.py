@@ -1,24 +1,26 @@
 """Which run to go on with, and from where."""
 
-import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from dlframe.config.source import AUTO
 from dlframe.config.validate import complete, effective
-from dlframe.errors import ConfigError, DataError, DlframeError
-from dlframe.tracking.earlier import unfinished
+from dlframe.errors import ConfigError, DataError, DlframeError, TrainingDivergedError
+from dlframe.tracking.earlier import earlier, unfinished
+from dlframe.tracking.whole import read_json
 from dlframe.training.checkpoint import newest
 from dlframe.training.prepare import CHECKPOINT, Parts, read_config
 
-__all__ = ["check_data", "find_unfinished", "last_checkpoint", "recorded_threads"]
+__all__ = ["check_data", "last_checkpoint", "recorded_threads", "unfinished_like"]
 
 
-def find_unfinished(config: dict[str, Any]) -> Path | None:
-    """Return the folder of the latest unfinished run of the same config, or None.
+def unfinished_like(config: dict[str, Any]) -> Iterator[Path]:
+    """Yield the folders of unfinished runs of the same config, the latest first.
 
-    The same is what decides the result, and the experiment that the run belongs to.
+    The same is what decides the result, and the experiment that the run belongs to. One that diverged
+    would do so again.
 
     Args:
         config: validated; its task and loss may be left to the data.
@@ -26,11 +28,14 @@ def find_unfinished(config: dict[str, Any]) -> Path | None:
     for folder in unfinished(Path(config["tracking"]["root"]).absolute()):
         try:
             recorded = read_config(folder)
-            if _same(config, recorded):
-                return folder
+            if _same(config, recorded) and not _diverged(folder):
+                yield folder
         except DlframeError:  # no config yet, or one of components that are not installed any more
             continue
-    return None
+
+
+def _diverged(folder: Path) -> bool:
+    return TrainingDivergedError.__name__ in (earlier(folder).error or "")
 
 
 def _same(config: dict[str, Any], recorded: dict[str, Any]) -> bool:
@@ -53,12 +58,12 @@ def check_data(folder: Path, parts: Parts) -> None:
     path = folder / "splits.json"
     if not path.is_file():  # the run ended before anything was trained
         return
-    recorded = json.loads(path.read_text())["fingerprint"]
+    recorded = read_json(path)["fingerprint"]
     found = parts.splits.summary["fingerprint"]
     if found != recorded:
         raise DataError(
             f"the data has changed since the run (fingerprint {found[:12]}, recorded "
-            f"{recorded[:12]}); restore it, or train anew with `dlframe train`"
+            f"{recorded[:12]}); restore it, or train anew (`dlframe train` with resume=never)"
         )
 
 
@@ -76,5 +81,5 @@ def recorded_threads(folder: Path) -> int | None:
     path = folder / "environment.json"
     if not path.is_file():
         return None
-    threads = json.loads(path.read_text()).get("threads")
+    threads = read_json(path).get("threads")
     return int(threads) if threads else None

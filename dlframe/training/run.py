@@ -5,6 +5,7 @@ import gc
 import math
 import os
 import shlex
+import signal
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -17,7 +18,15 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from dlframe.config.validate import validate
-from dlframe.errors import CheckpointError, ConfigError, DataError, DlframeError, StorageError
+from dlframe.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DlframeError,
+    RunTakenError,
+    Stopped,
+    StorageError,
+)
 from dlframe.tracking.alert import alert_options
 from dlframe.tracking.backlog import Backlog
 from dlframe.tracking.console import CONSOLE, Console, captured
@@ -32,9 +41,9 @@ from dlframe.training.processes import read_order, report_result, run_apart
 from dlframe.training.record import Context, RunRecord
 from dlframe.training.resume import (
     check_data,
-    find_unfinished,
     last_checkpoint,
     recorded_threads,
+    unfinished_like,
 )
 
 if TYPE_CHECKING:
@@ -103,9 +112,11 @@ def execute(
         KeyboardInterrupt: the user stopped it; the run is recorded as KILLED.
     """
     checked = validate(config)
-    folder = find_unfinished(checked) if checked["resume"] == "auto" else None
-    if folder is not None:
-        return resume(folder, command=command, parent=parent, wait=wait)
+    for folder in unfinished_like(checked) if checked["resume"] == "auto" else ():
+        try:
+            return resume(folder, command=command, parent=parent, wait=wait)
+        except RunTakenError:  # by another process that was told the same
+            continue
     context = Context(
         overrides=list(overrides),
         command=list(command),
@@ -137,11 +148,6 @@ def resume(
         raise CheckpointError(
             f"run {folder.name!r} is finished, there is nothing to go on with; train another with "
             f"`dlframe train`, or it again with `dlframe replay {folder.name}`"
-        )
-    if not (folder / FILE).is_file() and last_checkpoint(folder) is None:
-        raise CheckpointError(
-            f"{str(folder)!r} holds no checkpoint to go on from; resume the run on the machine that "
-            "trained it, with --root and the folder of its runs"
         )
     config["tracking"]["root"] = str(folder.parent)
     if config["trainer"]["threads"] is None:
@@ -194,6 +200,12 @@ def _record(
 
     # Whatever the user got wrong shows here, before anything is written.
     fit = Fit(prepare(config), run.folder, log)
+    checkpoint = last_checkpoint(run.folder) if context["again"] else None
+    if context["again"] and checkpoint is None and not (run.folder / FILE).is_file():
+        raise CheckpointError(
+            f"{str(run.folder)!r} holds no checkpoint to go on from; resume the run on the machine "
+            "that trained it, with --root and the folder of its runs"
+        )
     if context["again"] or context["replay_of"]:
         check_data(Path(context["replay_of"] or run.folder), fit.parts)
     recorder = Recorder(
@@ -214,7 +226,7 @@ def _record(
         _make_folder(run.folder)
         if record is not None:
             console.keep(run.folder / CONSOLE)
-        _train(run, fit, record, context, before)
+        _train(run, fit, record, checkpoint, before)
     except BaseException as error:
         run.status = "KILLED" if _is_stop(error) else "FAILED"
         if record is not None:
@@ -222,7 +234,7 @@ def _record(
         console.close("stopped" if _is_stop(error) else _report(error))
         recorder.finish(run.status, None if _is_stop(error) else redacted(_report(error)))
         if _is_stop(error):  # what is recorded is delivered without anybody waiting
-            raise KeyboardInterrupt(_advice(run.folder)) from None
+            raise Stopped(_signal(error), _advice(run.folder)) from None
         _deliver(run, recorder, tracking["wait"], context)
         said = _translated(error, recorder.folder)
         if said is error:
@@ -234,13 +246,13 @@ def _record(
     return run
 
 
-def _train(run: Run, fit: Fit, record: RunRecord | None, context: Context, before: Earlier) -> None:
-    parts, checkpoint = fit.parts, None
+def _train(
+    run: Run, fit: Fit, record: RunRecord | None, checkpoint: Path | None, before: Earlier
+) -> None:
+    parts = fit.parts
     if record is not None and not before.described:
         save(run.folder, parts)
         record.describe()
-    if context["again"]:
-        checkpoint = last_checkpoint(run.folder)
     if record is not None:
         record.attach(before.attempts)
     fit.fit(checkpoint)
@@ -288,6 +300,12 @@ def _advice(folder: Path) -> str:
 
 def _is_stop(error: BaseException) -> bool:
     return isinstance(error, (KeyboardInterrupt, SIGTERMException))
+
+
+def _signal(stop: BaseException) -> int:
+    if isinstance(stop, Stopped):
+        return stop.number
+    return signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT
 
 
 def _make_folder(folder: Path) -> None:

@@ -199,7 +199,7 @@ def test_a_signal_ends_all_processes(place: Path, number: signal.Signals) -> Non
     assert len(ranks_marked(str(place))) == 2
     os.killpg(process.pid, number)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
+    assert (process.returncode, out) == (128 + number, "")
     assert one_sentence(err) == "stopped"
     [uid] = new_runs(place, before)
     assert status_of(place / "runs", uid) == "KILLED"

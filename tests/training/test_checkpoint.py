@@ -98,12 +98,33 @@ def test_a_file_that_is_gone_is_no_damage(folder: Path) -> None:
         check(folder / LAST)
 
 
-def test_a_damaged_manifest_is_said(folder: Path) -> None:
-    (folder / "manifest.json").write_text("{")
+@pytest.mark.parametrize("content", ["{", '"x"', '{"last.ckpt": 3}'])
+def test_a_damaged_manifest_is_said(folder: Path, content: str) -> None:
+    (folder / "manifest.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"list of checkpoints .* is damaged"):
         check(folder / BEST)
+    with pytest.raises(CheckpointError, match="remove it to use the checkpoints unchecked"):
+        newest(folder)  # whoever goes on must not begin anew over two good files
     write(folder, LAST, 3)  # a training that runs goes on nevertheless
     assert number_in(folder / LAST) == 3
+
+
+def test_without_manifest_the_newest_that_can_be_read_is_used(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    assert newest(folder) == (folder / LAST, [])
+    _truncate(folder / LAST)
+    path, (said,) = newest(folder)
+    assert path == folder / PREVIOUS
+    assert "cannot be read" in said
+
+
+def test_exchanged_generations_are_noticed(folder: Path) -> None:
+    (folder / LAST).rename(folder / "other")
+    (folder / PREVIOUS).rename(folder / LAST)
+    (folder / "other").rename(folder / PREVIOUS)
+    path, said = newest(folder)
+    assert path is None
+    assert len(said) == 2
 
 
 def test_a_foreign_file_without_manifest_is_not_executed(tmp_path: Path) -> None:
