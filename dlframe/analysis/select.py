@@ -1,15 +1,27 @@
 """Which runs a command line names: by id, by multirun, by experiment, by what is true of them."""
 
+import json
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
+
+import yaml
 
 from dlframe.analysis.runs import RunData
 from dlframe.errors import ConfigError, RunNotFoundError, did_you_mean
 
-__all__ = ["COMPARED", "LAST", "Selection", "metrics_in", "named", "passing", "select"]
+__all__ = [
+    "COMPARED",
+    "LAST",
+    "Selection",
+    "metrics_in",
+    "named",
+    "nothing_passes",
+    "passing",
+    "select",
+]
 
 COMPARED = "dlframe.compared"
 """Tag of a run that stands for others, whose parent it is not: their ids."""
@@ -17,6 +29,11 @@ LAST = "last"
 """The word for the latest multirun."""
 _METRICS = "metrics."
 _SHORTEST = 4
+_MOST_LISTED = 12
+_WORDS = {"true": "true", "false": "false", "none": "null", "null": "null", "~": "null"}
+_STATES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
+_OUTSIDE = re.compile(r",(?![^\[]*\])")
+"""The commas between values, not those within a list."""
 _RECENT = 5
 _EXAMPLE = "a filter reads optimizer.lr>1e-3, metrics.test/accuracy>=0.9 or status=FINISHED"
 _FILTER = re.compile(r"(?P<key>[^=<>!]+?)\s*(?P<sign>!=|<=|>=|==?|<|>)\s*(?P<value>.*)")
@@ -74,12 +91,13 @@ def select(
     members = [
         run for run in pool if not run.group and (not ids or run.id in ids or run.parent in ids)
     ]
-    members = passing(members, filters)
-    if not members:
+    left = passing(members, filters)
+    if not left:
         said = f" by {' '.join(words)!r}" if words else ""
-        raise RunNotFoundError(f"no run is selected{said}; `dlframe runs` lists those there are")
+        why = nothing_passes(members, filters) or "`dlframe runs` lists those there are"
+        raise RunNotFoundError(f"no run is selected{said}; {why}")
     parent = chosen[0] if len(chosen) == 1 and chosen[0].group and not filters else None
-    return Selection(members, parent, frozenset(ids))
+    return Selection(left, parent, frozenset(ids))
 
 
 def named(word: str, pool: Sequence[RunData]) -> RunData:
@@ -127,8 +145,9 @@ def passing(runs: Sequence[RunData], filters: Sequence[str]) -> list[RunData]:
     Args:
         runs: the runs.
         filters: a key, one of ``= != < <= > >=`` and a value each. Keys are those of the config,
-            ``status``, ``experiment``, and metrics' names after ``metrics.``. A run without the key
-            passes ``!=`` only.
+            ``status``, ``experiment``, and metrics' names after ``metrics.``. Values are compared as
+            YAML, so that it does not matter how a number, a list or ``true`` is written. A run without
+            the key passes ``!=`` only.
 
     Raises:
         ConfigError: a filter is not well formed, or no run has its key.
@@ -140,12 +159,45 @@ def passing(runs: Sequence[RunData], filters: Sequence[str]) -> list[RunData]:
         known = {name for each in facts for name in each}
         if runs and key not in known:
             raise ConfigError(
-                f"no run has {key!r} to filter by; {did_you_mean(key, known)}{_EXAMPLE}"
+                f"no run has {key!r} to filter by; {did_you_mean(key, known)}keys that vary are "
+                f"{_listed(_varying(facts))}"
             )
         if sign in _SIGNS and math.isnan(_number(value)):
             raise ConfigError(f"{sign} compares numbers, but {word!r} has {value!r}; {_EXAMPLE}")
         left = [each for each in left if _passes(each[1].get(key), sign, value)]
     return [run for run, _ in left]
+
+
+def nothing_passes(runs: Sequence[RunData], filters: Sequence[str]) -> str | None:
+    """Say why no run passes: which values there are; None without filters or runs.
+
+    Args:
+        runs: the runs.
+        filters: as ``passing`` takes them.
+    """
+    facts = [_facts(run) for run in runs]
+    for word in filters if runs else ():
+        key, sign, value = _parsed(word)
+        if not any(_passes(each.get(key), sign, value) for each in facts):
+            there = sorted({each[key] for each in facts if key in each}, key=_order)
+            return f"no run has {word}: the values of {key} are {_listed(there)}"
+    return "each filter holds for some run, but all of them for none" if runs and filters else None
+
+
+def _varying(facts: Sequence[Mapping[str, str]]) -> list[str]:
+    keys = dict.fromkeys(key for each in facts for key in each if not key.startswith(_METRICS))
+    return [key for key in keys if len({each.get(key) for each in facts}) > 1]
+
+
+def _listed(values: Sequence[str]) -> str:
+    more = f" and {len(values) - _MOST_LISTED} more" if len(values) > _MOST_LISTED else ""
+    return (", ".join(values[:_MOST_LISTED]) or "none") + more
+
+
+def _order(value: str) -> tuple[bool, float, str]:
+    """Numbers by size, then words."""
+    number = _number(value)
+    return math.isnan(number), 0.0 if math.isnan(number) else number, value
 
 
 def metrics_in(words: Sequence[str]) -> list[str]:
@@ -173,8 +225,27 @@ def _passes(fact: str | None, sign: str, value: str) -> bool:
     left, right = _number(fact), _number(value)
     if sign in _SIGNS:
         return _SIGNS[sign](left, right)
-    equal = any(fact == each or left == _number(each) for each in (value, *value.split(",")))
+    equal = any(_equal(fact, each) for each in (value, *_OUTSIDE.split(value)))
     return equal == (sign != "!=")
+
+
+def _equal(fact: str, value: str) -> bool:
+    """Whether they are the same text, number or YAML value, however it is written."""
+    return fact == value or _number(fact) == _number(value) or _plain(fact) == _plain(value)
+
+
+def _plain(text: str) -> str:
+    """Return one spelling of what YAML, or the record, writes in several."""
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    if text.upper() in _STATES:
+        return text.upper()
+    if not text.startswith(("[", "{", '"', "'")):
+        return text
+    try:
+        return json.dumps(yaml.safe_load(text))
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError):  # it only begins like that
+        return text
 
 
 def _number(text: str) -> float:

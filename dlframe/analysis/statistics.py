@@ -211,8 +211,7 @@ def _unpaired(a: Values, b: Values) -> Contrast:
     which, other = ("first", len(b)) if equal[0] else ("second", len(a))
     found = replace(
         found,
-        reason=f"all values of the {which} group are equal, so that the test goes by the spread of the "
-        f"other {other} alone",
+        reason=f"the {which} group has no spread; that of the other {other} decides",
     )
     # What Welch's test comes to where one variance is zero; scipy's loses its precision there.
     if equal[0]:

@@ -34,7 +34,8 @@ def run(argv: list[str]) -> int:
     arguments = _parser().parse_intermixed_args(argv)
     listed, notes = _read(arguments)
     metric = None
-    chosen = _filtered(listed, arguments)
+    chosen, why = _filtered(listed, arguments)
+    notes += [] if why is None else [f"no run is selected; {why}"]
     if arguments.sort:
         metric, chosen = _sorted(chosen, arguments.sort)
     limit = arguments.limit if arguments.limit is not None else 0 if arguments.json else _SHOWN
@@ -43,7 +44,8 @@ def run(argv: list[str]) -> int:
         print(json.dumps([_plain(each, metric) for each in shown], indent=1))
     else:
         members = Counter(each.run.parent for each in listed)
-        _print(shown, metric, members, by_default=arguments.uri is None)
+        if shown:
+            _print(shown, metric, members, by_default=arguments.uri is None)
         if len(shown) < len(chosen):
             notes.append(f"{len(shown)} of {len(chosen)} runs; --limit 0 shows all")
         if gone := sum(each.gone for each in chosen):
@@ -124,8 +126,11 @@ def _without_goal(metric: str | None) -> list[str]:
     return [name if goal in ("min", "max") else metric]
 
 
-def _filtered(listed: "list[Listed]", arguments: argparse.Namespace) -> "list[Listed]":
-    from dlframe.analysis.select import passing
+def _filtered(
+    listed: "list[Listed]", arguments: argparse.Namespace
+) -> "tuple[list[Listed], str | None]":
+    """Return the runs that were asked for; where there are none, also why."""
+    from dlframe.analysis.select import nothing_passes, passing
 
     if arguments.experiment is not None:
         known = {each.run.experiment for each in listed}
@@ -135,10 +140,11 @@ def _filtered(listed: "list[Listed]", arguments: argparse.Namespace) -> "list[Li
                 f"{did_you_mean(arguments.experiment, known)}there are {', '.join(sorted(known))}"
             )
         listed = [each for each in listed if each.run.experiment == arguments.experiment]
-    if arguments.status is not None:
-        listed = [each for each in listed if each.run.status == arguments.status]
-    left = {run.id for run in passing([each.run for each in listed], arguments.filters)}
-    return [each for each in listed if each.run.id in left]
+    status = [] if arguments.status is None else [f"status={arguments.status}"]
+    runs, filters = [each.run for each in listed], [*status, *arguments.filters]
+    left = {run.id for run in passing(runs, filters)}
+    why = None if left else nothing_passes(runs, filters)
+    return [each for each in listed if each.run.id in left], why
 
 
 def _sorted(listed: "list[Listed]", word: str) -> "tuple[str, list[Listed]]":

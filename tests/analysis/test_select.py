@@ -13,7 +13,16 @@ RUNS = [
     made(2, parent=PARENT, seed=2, optimizer="sgd", optimizer__lr=0.1, metrics={"test/loss": 0.5}),
     made(3, seed=1, optimizer="sgd", optimizer__lr="1e-1", status="FAILED"),
     made(4, group=True),
-    made(5, parent="20261121-120004-aaaa", seed=1, optimizer="adam", optimizer__lr=0.01),
+    made(
+        5,
+        parent="20261121-120004-aaaa",
+        seed=1,
+        optimizer="adam",
+        optimizer__lr=0.01,
+        architecture__hidden="[128, 128]",
+        trainer__checkpoint=True,
+        loss__weight=None,
+    ),
 ]
 
 
@@ -38,6 +47,16 @@ def selected(*words: str) -> list[int]:
         (("metrics.test/loss<1",), [2]),
         (("status=FINISHED",), [1, 2, 5]),
         ((PARENT, "seed=2"), [2]),
+        (("status=finished",), [1, 2, 5]),
+        (("status!=Finished",), [3]),
+        (("trainer.checkpoint=true",), [5]),
+        (("trainer.checkpoint!=true",), [1, 2, 3]),
+        (("loss.weight=null",), [5]),
+        (("loss.weight=none",), [5]),
+        (("architecture.hidden=[128,128]",), [5]),
+        (("architecture.hidden=[64],[128,128]",), [5]),
+        (("architecture.hidden=[ 128, 128 ]",), [5]),
+        (("optimizer.lr=1e-2,5",), [5]),
     ],
 )
 def test_runs_are_selected(words: tuple[str, ...], expected: list[int]) -> None:
@@ -59,7 +78,23 @@ def test_a_whole_multirun_is_known_as_such() -> None:
         (("2026",), RunNotFoundError, "6 runs answer to '2026': .*; give more characters"),
         (("aaa",), RunNotFoundError, "no run answers to 'aaa'"),
         (("optimizer!=adam,sgd",), RunNotFoundError, "no run is selected by 'optimizer!=adam,sgd'"),
-        (("optimizer.lr>5",), RunNotFoundError, "no run is selected by 'optimizer.lr>5'"),
+        (
+            ("optimizer.lr>5",),
+            RunNotFoundError,
+            "no run is selected by 'optimizer.lr>5'; no run has optimizer.lr>5: the values of "
+            "optimizer.lr are 0.001, 0.01, 0.1, 1e-1",
+        ),
+        (("seed=true",), RunNotFoundError, "no run has seed=true: the values of seed are 1, 2"),
+        (
+            ("seed=2", "status=failed"),
+            RunNotFoundError,
+            "each filter holds for some run, but all of",
+        ),
+        (
+            ("zzzz=1",),
+            ConfigError,
+            "no run has 'zzzz' to filter by; keys that vary are status, seed",
+        ),
         (("optimiser=adam",), ConfigError, "'optimiser' to filter by; did you mean 'optimizer'"),
     ],
 )

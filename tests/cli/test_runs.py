@@ -126,10 +126,9 @@ def test_as_json(root: Path, capsys: Capture) -> None:
         (["optimizer.lr=1e-1", "optimizer=sgd"], [D]),
         (["metrics.test/accuracy>0.75"], [D, B]),
         (["metrics.train/loss<=0.8"], [D, C, B, A]),
-        (["metrics.test/accuracy<=0.1"], []),
         (["status=FAILED"], [C]),
         (["--status", "failed"], [C]),
-        (["--status", "killed"], []),
+        (["status=failed"], [C]),
         (["--experiment", "other"], [D]),
         (["--limit", "2"], [D, C]),
         (["--limit", "0"], [D, C, B, A]),
@@ -142,6 +141,34 @@ def test_filters_order_and_number(
     root: Path, capsys: Capture, words: list[str], found: list[str]
 ) -> None:
     assert ids(capsys, root, *words) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["optimizer=nope"], "no run has optimizer=nope: the values of optimizer are adam, sgd"),
+        (
+            ["metrics.test/accuracy<=0.1"],
+            "no run has metrics.test/accuracy<=0.1: the values of metrics.test/accuracy are 0.7, 0.8, "
+            "0.9",
+        ),
+        (
+            ["--status", "killed"],
+            "no run has status=KILLED: the values of status are FAILED, FINISHED",
+        ),
+        (
+            ["optimizer=sgd", "status=failed"],
+            "each filter holds for some run, but all of them for none",
+        ),
+    ],
+)
+def test_where_nothing_is_selected_it_says_why(
+    root: Path, capsys: Capture, words: list[str], why: str
+) -> None:
+    for form, shown in ((["--json"], "[]\n"), ([], "")):
+        code, out, err = run(capsys, *words, "--root", str(root), *form)
+        assert (code, out) == (0, shown)
+        assert one_sentence(err) == f"no run is selected; {why}"
 
 
 def test_what_is_sorted_by_is_shown(root: Path, capsys: Capture) -> None:
