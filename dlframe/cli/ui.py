@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import signal
 import sys
 from pathlib import Path
@@ -40,14 +39,14 @@ def run(argv: list[str]) -> int:
         "--json", action="store_true", help="print one line of JSON when the server answers"
     )
     arguments = parser.parse_args(argv)
-    from dlframe.tracking.stores import store_of
+    from dlframe.tracking.stores import check_readable, store_of
 
     root = Path(arguments.root).absolute()
     store = store_of(root, arguments.uri)
     if store.uri.startswith(("http://", "https://")):
         _open_elsewhere(store, as_json=arguments.json)
         return 0
-    _check(store, root)
+    check_readable(store.uri)
     # However it is asked to end, the server must go first.
     before = {
         number: signal.signal(number, _stop)
@@ -65,25 +64,6 @@ def run(argv: list[str]) -> int:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _check(store: "Store", root: Path) -> None:
-    """Refuse what MLflow's server would make anew, or knows nothing of."""
-    from dlframe.tracking.stores import check_database, file_of
-
-    path = file_of(store.uri)
-    if path is not None and not path.is_file():
-        raise StorageError(
-            f"there is no store {str(path)!r}; give --uri one that exists, or deliver runs to it with "
-            f"`dlframe sync {shlex.quote(os.path.relpath(root))}`"
-        )
-    if "://" not in store.uri:
-        raise StorageError(
-            f"--uri {store.uri!r} is no database, such as sqlite:///runs/mlflow.db, and no server, "
-            "such as http://localhost:5000; give one of these"
-        )
-    if path is None:
-        check_database(store.uri)
 
 
 def _serve(store: "Store", root: Path, wanted: int | None, *, as_json: bool) -> int:

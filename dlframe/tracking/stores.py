@@ -19,9 +19,21 @@ from dlframe.tracking.spool import FILE, Spool
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Store", "asking", "check_database", "file_of", "meaning", "pages", "store_of"]
+__all__ = [
+    "Store",
+    "asking",
+    "check_database",
+    "check_readable",
+    "file_of",
+    "meaning",
+    "pages",
+    "store_of",
+]
 
 _LONGEST = 300
+_DATABASES = ("mssql", "mysql", "postgresql", "sqlite")
+_TABLE = "experiments"
+"""A table that each database of MLflow's has."""
 _VIEW = "workflowType=machine_learning"
 """Without it MLflow shows its pages for language models, where training runs are a side matter."""
 _SCHEMA = re.compile(r"found version (\w+), but expected")
@@ -63,7 +75,7 @@ def store_of(root: Path, uri: str | None) -> Store:
                 state = spool.cursor("mlflow", store).state
         except (sqlite3.Error, TypeError, KeyError):  # a broken spool; the next one may tell
             continue
-        wanted = wanted or store
+        wanted = store if wanted is None else wanted
         if store == wanted and "run_id" in state:
             return Store(wanted, state["run_id"], state.get("experiment_id"))
     if wanted is None:
@@ -111,6 +123,51 @@ def check_database(uri: str) -> None:
         ) from error
 
 
+def check_readable(uri: str) -> None:
+    """Refuse what is no store yet: MLflow would make one, where somebody only wants to look.
+
+    Args:
+        uri: MLflow's tracking URI, as ``resolve_uri`` gives it.
+
+    Raises:
+        StorageError: the address names no store, or one that is not there or not MLflow's.
+    """
+    path, engine = file_of(uri), uri.partition(":")[0].partition("+")[0]
+    named = "://" in uri or uri == "databricks"
+    if not named or (engine == "sqlite" and path is None):  # SQLite would keep it in memory
+        raise StorageError(
+            f"--uri {without_credentials(uri)!r} is no database, such as sqlite:///runs/mlflow.db, and "
+            "no server, such as http://localhost:5000; give one of these"
+        )
+    if path is not None and not path.is_file():
+        raise StorageError(
+            f"there is no store {str(path)!r}; give --uri one that exists, or deliver runs to it with "
+            "`dlframe sync`"
+        )
+    if engine in _DATABASES and not (_is_store(path) if path else _is_stored(uri)):
+        raise StorageError(
+            f"{without_credentials(uri)} holds no runs of MLflow's; give --uri the store that they are "
+            "in"
+        )
+
+
+def _is_store(path: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as store:
+            found = store.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (_TABLE,))
+            return found.fetchone() is not None
+    except sqlite3.Error:  # it is locked, or worse: MLflow says what, and makes nothing of it
+        return True
+
+
+def _is_stored(uri: str) -> bool:
+    from sqlalchemy import create_engine, inspect
+
+    check_database(uri)
+    with create_engine(uri).connect() as connection:
+        return inspect(connection).has_table(_TABLE)
+
+
 @contextmanager
 def asking(uri: str, wanted: str) -> "Iterator[MlflowClient]":
     """Give a client of the store; what goes wrong with it becomes one sentence.
@@ -120,8 +177,9 @@ def asking(uri: str, wanted: str) -> "Iterator[MlflowClient]":
         wanted: what the store is searched for.
 
     Raises:
-        StorageError: the store does not answer.
+        StorageError: there is no such store, or it does not answer.
     """
+    check_readable(uri)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     import requests
