@@ -12,11 +12,12 @@ from scipy import stats
 from dlframe.analysis.comparison import Comparison, MetricComparison
 from dlframe.analysis.goals import watched
 from dlframe.analysis.groups import Group
+from dlframe.analysis.labels import plain_text, shown
 from dlframe.analysis.runs import Curve
 from dlframe.analysis.statistics import LEVEL
 from dlframe.analysis.tables import short_labels
 
-__all__ = ["PALETTE", "curves_figure", "differences_figure", "plain_text", "strips_figure"]
+__all__ = ["PALETTE", "curves_figure", "differences_figure", "strips_figure"]
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, which the colour-blind tell apart; their yellow is too pale for lines."""
@@ -24,16 +25,9 @@ _LINES = ("-", "--", ":", "-.")
 _MOST_CURVES = 7
 _MOST_POINTS = 300
 _FAR_APART, _TOO_FAR = 30, 1e30
-_LONGEST = 44
 _INK, _GRID = "#333333", "#e4e4e4"
 
 Values = NDArray[np.float64]
-
-
-def plain_text(words: str) -> str:
-    """Return words as a figure shows them: not too long for it, and not read as a formula."""
-    shown = words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…"
-    return shown.replace("$", r"\$")
 
 
 def curves_figure(comparison: Comparison) -> Figure | None:
@@ -59,7 +53,8 @@ def curves_figure(comparison: Comparison) -> Figure | None:
         axes.set(xlabel="optimizer step", title=name)
         if name.endswith("loss"):
             _perhaps_logarithmic(axes, np.concatenate(means))
-    labels = [_legend(comparison, group, len(_curves(group, "train/loss"))) for group in groups]
+    names = _names(comparison)
+    labels = [_legend(names[g.label], len(_curves(g, "train/loss"))) for g in groups]
     handles = figure.axes[0].get_lines()[: len(groups)]
     figure.legend(
         handles, labels, loc="outside lower center", ncols=_legend_columns(labels), frameon=False
@@ -69,9 +64,9 @@ def curves_figure(comparison: Comparison) -> Figure | None:
 
 def strips_figure(comparison: Comparison, metric: MetricComparison) -> Figure:
     """Draw each run's value, and the mean of each group with its 95 % interval."""
-    short = short_labels(comparison)
+    short = _names(comparison)
     groups = [group for group in comparison.grouping.groups if metric.summaries[group.label].n]
-    names = [plain_text(short[group.label]) for group in groups]
+    names = [short[group.label] for group in groups]
     figure, axes = _tall_figure(names, row=0.42)
     for place, group in enumerate(groups):
         colour = PALETTE[0]
@@ -104,11 +99,8 @@ def differences_figure(comparison: Comparison, metric: MetricComparison) -> Figu
     pairs = [pair for pair in metric.pairs if pair.contrast.low is not None]
     if not pairs:
         return None
-    short = short_labels(comparison)
-    names = [
-        f"{plain_text(short[pair.first])}  minus  {plain_text(short[pair.second])}"
-        for pair in pairs
-    ]
+    short = _names(comparison)
+    names = [f"{short[pair.first]}  minus  {short[pair.second]}" for pair in pairs]
     figure, axes = _tall_figure(names, row=0.3)
     axes.axvline(0.0, color=_INK, lw=1)
     for place, pair in enumerate(pairs):
@@ -155,8 +147,13 @@ def _legend_columns(labels: Sequence[str]) -> int:
     return max(1, min(4, len(labels), 150 // max(map(len, labels))))
 
 
-def _legend(comparison: Comparison, group: Group, runs: int) -> str:
-    name = plain_text(short_labels(comparison)[group.label])
+def _names(comparison: Comparison) -> dict[str, str]:
+    """Return what figures call each group, by its label."""
+    short = short_labels(comparison)
+    return dict(zip(short, shown(list(short.values())), strict=True))
+
+
+def _legend(name: str, runs: int) -> str:
     return f"{name} ({runs} run{'' if runs == 1 else 's'})"
 
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dlframe.analysis.comparison import Comparison, MetricComparison
-from dlframe.analysis.figures import plain_text
 from dlframe.analysis.groups import ABSENT, SEED
+from dlframe.analysis.labels import plain_text, shown
 from dlframe.analysis.runs import RunData
 from dlframe.analysis.tables import title
 
@@ -116,13 +116,13 @@ def _measured(name: str, values: Sequence[float]) -> _Axis:
 def _draw_axes(axes: Axes, crossed: Sequence[_Axis]) -> None:
     for place, axis in enumerate(crossed):
         axes.axvline(place, color="#333333", lw=1)
-        for height, tick in axis.ticks:
-            text = plain_text(tick)
+        texts = shown([tick for _, tick in axis.ticks])
+        for (height, _), text in zip(axis.ticks, texts, strict=True):
             axes.annotate(
                 text, (place, height), (4, 0), textcoords="offset points", va="center", fontsize=8,
                 bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8},
             )  # fmt: skip
-    axes.set_xticks(range(len(crossed)), [plain_text(axis.name) for axis in crossed])
+    axes.set_xticks(range(len(crossed)), shown([axis.name for axis in crossed]))
     axes.set_yticks([])
     axes.set_xlim(-0.15, len(crossed) - 0.6)
     axes.spines[:].set_visible(False)

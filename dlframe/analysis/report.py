@@ -32,9 +32,12 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 caption { text-align: left; color: #555; padding: .4rem 0; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right; }
 th { border-bottom: 2px solid #888; } .word { text-align: left; }
-td:first-child { white-space: nowrap; }
+td { white-space: nowrap; }
+td.word { white-space: normal; min-width: 8rem; } td.id { white-space: nowrap; }
 img { max-width: 100%; height: auto; margin: .8rem 0; }
 """
+_ID = "run"
+"""The column of what must not be broken into lines."""
 # The page may load nothing and run nothing, whatever a run's name holds.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -96,7 +99,7 @@ def _runs(comparison: Comparison) -> Table:
         for group in comparison.grouping.groups
         for run in group.runs
     ]  # fmt: skip
-    return Table("", ["run", "name", "group", "status", "seed", *metrics], rows, words=4)
+    return Table("", [_ID, "name", "group", "status", "seed", *metrics], rows, words=4)
 
 
 def _made(comparison: Comparison, words: Sequence[str]) -> str:
@@ -111,6 +114,8 @@ def _made(comparison: Comparison, words: Sequence[str]) -> str:
 def _table(table: Table) -> str:
     def row(cells: Sequence[str], tag: str) -> str:
         marks = [' class="word"' if place < table.words else "" for place in range(len(cells))]
+        if table.columns[0] == _ID:
+            marks[0] = ' class="word id"'
         inner = (f"<{tag}{m}>{escape(c)}</{tag}>" for m, c in zip(marks, cells, strict=True))
         return f"<tr>{''.join(inner)}</tr>"
 

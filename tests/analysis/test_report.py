@@ -184,3 +184,10 @@ def test_odd_values_draw_an_odd_but_whole_page(values: list[float]) -> None:
 
 def test_nothing_finished_is_a_page_too() -> None:
     assert "1 failed" in report(compare([made(0, seed=1, status="FAILED")]))
+
+
+def test_both_groups_of_a_pair_have_the_same_room(comparison: Comparison) -> None:
+    page = report(comparison)
+    assert '<td class="word">tanh</td><td class="word">relu</td>' in page
+    assert '<td class="word id">20261121-' in page, "an id is not broken into lines"
+    assert ":first-child" not in page
