@@ -1,6 +1,7 @@
 """``dlframe sync``: delivers what is left over."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ __all__ = ["run"]
 
 
 def run(argv: list[str]) -> int:
-    """Deliver; 0 when all is delivered, 1 when something is left."""
+    """Deliver; 0 when all is delivered, 1 when something is left or cannot be used."""
     parser = command_parser(
         "sync",
         "Deliver recorded runs to MLflow: what a crash or an outage has left over, what was recorded "
@@ -38,15 +39,18 @@ def run(argv: list[str]) -> int:
     from dlframe.tracking.backlog import Backlog
 
     recorded = sync.recorded_in(arguments.folder)
-    left = sync.release(recorded, arguments.uri)
+    left, skipped = sync.release(recorded, arguments.uri)
+    before = len(recorded) - len(left) - len(skipped)
+    for sentence in skipped:
+        print(f"dlframe: {sentence}", file=sys.stderr)
     with Backlog() as backlog:
         states = sync.wait(left, arguments.wait, backlog.show)
     if arguments.json:
         print(json.dumps({"runs": [_facts(f, d) for f, d in states.items()],
-                          "delivered_before": len(recorded) - len(left)}))  # fmt: skip
+                          "delivered_before": before, "skipped": skipped}))  # fmt: skip
     else:
-        _say(states, len(recorded) - len(left))
-    return 0 if all(delivery.complete for delivery in states.values()) else 1
+        _say(states, before)
+    return 0 if not skipped and all(delivery.complete for delivery in states.values()) else 1
 
 
 def _facts(folder: Path, delivery: "Delivery") -> dict[str, Any]:

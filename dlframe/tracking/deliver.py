@@ -1,8 +1,8 @@
 """The delivery process of a tracking root: ``python -m dlframe.tracking.deliver ROOT``.
 
-One per root, held by a file lock. It hands the records of the spools to the sinks, each in a thread
-of its own, notices training processes that died, and ends when nothing has been left to deliver for
-a few seconds.
+One per root, held by a file lock. It hands the records of the spools to the sinks, with a thread for
+each sink and store, notices training processes that died, and ends when nothing has been left to
+deliver for a few seconds.
 """
 
 import fcntl
@@ -14,8 +14,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
+from dlframe.errors import DlframeError
 from dlframe.tracking.lane import Lane, OpenRun
 from dlframe.tracking.launch import LOCK, resolve_uri
 from dlframe.tracking.reap import close_if_dead
@@ -27,8 +29,19 @@ __all__ = ["DeliveryLoop", "main"]
 
 _POLL = 0.1
 _LIVE_INTERVAL = 1.0
+_LOOK_EVERY = 1.0
+_TRY_EVERY = 1.0
 _IDLE_EXIT = 3.0
+_NO_TABLE = "no such table"
 _log = logging.getLogger("dlframe.deliver")
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A folder that cannot be used for now: until when it is left alone, and why."""
+
+    until: float
+    sentence: str
 
 
 class DeliveryLoop:
@@ -43,8 +56,11 @@ class DeliveryLoop:
         self._root = root
         self._make = make
         self._runs: dict[Path, OpenRun] = {}
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[tuple[str, str], Lane] = {}
+        self._waiting: dict[Path, _Waiting] = {}
         self._unreadable: set[Path] = set()
+        self._known: list[Path] = []
+        self._looked_at = 0.0
 
     def left(self) -> list[Path]:
         """Return the folders of the runs that are not delivered in full."""
@@ -55,7 +71,7 @@ class DeliveryLoop:
         """Deliver until nothing has been left for a few seconds, or the root is gone."""
         busy_at = time.monotonic()
         while time.monotonic() - busy_at < _IDLE_EXIT and self._root.is_dir():
-            folders = self.left()
+            folders = self._open_folders()
             for gone in self._runs.keys() - set(folders):
                 self._close(gone)
             for folder in folders:
@@ -65,7 +81,21 @@ class DeliveryLoop:
         for folder in list(self._runs):
             self._close(folder)
 
+    def _open_folders(self) -> list[Path]:
+        """Return what is left; new folders, among what may be thousands, are looked for seldom."""
+        if time.monotonic() - self._looked_at < _LOOK_EVERY:
+            self._known = [
+                each for each in self._known
+                if (each / MARKER).exists() and not (each / OFFLINE).exists()
+            ]  # fmt: skip
+        else:
+            self._known, self._looked_at = self.left(), time.monotonic()
+        return [each for each in self._known if each not in self._unreadable]
+
     def _visit(self, folder: Path) -> None:
+        waiting = self._waiting.get(folder)
+        if waiting is not None and time.monotonic() < waiting.until:
+            return
         try:
             if folder not in self._runs and not (folder / FILE).exists():
                 _discard(folder)
@@ -74,9 +104,14 @@ class DeliveryLoop:
             if run is None:
                 run = self._open(folder)
             self._watch(run)
-        except (sqlite3.OperationalError, OSError) as error:
-            _log.warning("%s: %s; trying again", folder.name, error)  # busy or a full disk
-            time.sleep(1.0)
+            self._waiting.pop(folder, None)
+        except (sqlite3.OperationalError, OSError, DlframeError) as error:
+            if _NO_TABLE in str(error) and _discard(folder):
+                return
+            sentence = str(error)  # busy, or a full disk, or a file that is half there
+            if waiting is None or waiting.sentence != sentence:
+                _log.warning("%s: %s; trying again", folder.name, sentence)
+            self._waiting[folder] = _Waiting(time.monotonic() + _TRY_EVERY, sentence)
         except (sqlite3.Error, TypeError, ValueError, LookupError):
             _log.exception("%s cannot be read and is left alone", folder / FILE)
             self._unreadable.add(folder)
@@ -85,15 +120,17 @@ class DeliveryLoop:
     def _open(self, folder: Path) -> OpenRun:
         spool = Spool(folder)
         try:
-            sinks = spool.info().sinks
+            info = spool.info()
+            run = OpenRun(folder, spool, resolve_uri(info.uri, self._root))
         except BaseException:  # a spool that is just being made has no tables yet: it comes again
             spool.close()
             raise
-        run = self._runs[folder] = OpenRun(folder, spool)
-        for name in sinks:
-            if name not in self._lanes:
-                self._lanes[name] = Lane(name, self._make, self._root)
-            self._lanes[name].add(run)
+        self._runs[folder] = run
+        for name in info.sinks:
+            lane = self._lanes.get((name, run.uri))
+            if lane is None:
+                lane = self._lanes[name, run.uri] = Lane(name, run.uri, self._make)
+            lane.add(run)
         return run
 
     def _close(self, folder: Path) -> None:
@@ -109,14 +146,16 @@ class DeliveryLoop:
         if last is None:
             _discard(run.folder)
             return
-        if last[1] != "finish":
-            if time.monotonic() - run.checked_at >= _LIVE_INTERVAL:
-                run.checked_at = time.monotonic()
+        if time.monotonic() - run.checked_at >= _LIVE_INTERVAL:
+            run.checked_at = time.monotonic()
+            if resolve_uri(run.spool.info().uri, self._root) != run.uri:
+                self._close(run.folder)  # it goes elsewhere from now on
+                return
+            if last[1] != "finish":
                 if close_if_dead(run.folder, run.spool):
                     _log.warning("%s: its process ended without a word", run.folder.name)
                 _measure(run, last[0])
-            return
-        if run.spool.delivered(resolve_uri(run.spool.info().uri, self._root)) < last[0]:
+        if last[1] != "finish" or run.spool.delivered(run.uri) < last[0]:
             return
         with claim(run.folder) as claimed:
             # While the claim was free, a training may have gone on with the run.
@@ -135,11 +174,13 @@ def _measure(run: OpenRun, last: int) -> None:
         run.monitor.sample(run.folder, metrics.body["step"] if metrics else 0)
 
 
-def _discard(folder: Path) -> None:
-    """Forget a run whose process died before it recorded anything."""
+def _discard(folder: Path) -> bool:
+    """Forget a run whose process died before it recorded anything; say whether it was so."""
     with claim(folder) as claimed:
         if claimed is not None:
             (folder / MARKER).unlink()
+            _log.warning("%s: its process ended before it recorded anything", folder.name)
+        return claimed is not None
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -2,12 +2,15 @@
 
 import json
 import math
+import sqlite3
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlframe.tracking.spool import FILE, Record, Spool, claim
+from dlframe.tracking.sync import unusable
 
 __all__ = ["METRICS", "Earlier", "earlier", "recorded_metrics", "unfinished"]
 
@@ -92,16 +95,24 @@ def recorded_metrics(folder: Path) -> Iterator[tuple[str, int, float]]:
 
 
 def unfinished(root: Path) -> Iterator[Path]:
-    """Yield the folders of runs that did not reach their end and that nobody trains, newest first."""
+    """Yield the folders of runs that did not reach their end and that nobody trains, newest first.
+
+    One that cannot be read is left out, and said to be.
+    """
     for path in sorted(root.glob(f"*/{FILE}"), reverse=True):
         folder = path.parent
-        with closing(Spool(folder)) as spool:
-            if spool.info().group:  # it stands for others and trains nothing to go on with
-                continue
-            last = spool.last()
-            ended = last is not None and last[1] == "finish"
-            status = spool.read(last[0] - 1, 1)[0].body["status"] if last and ended else None
-        if status != "FINISHED" and _is_free(folder):
+        try:
+            with closing(Spool(folder)) as spool:
+                if spool.info().group:  # it stands for others and trains nothing to go on with
+                    continue
+                last = spool.last()
+                ended = last is not None and last[1] == "finish"
+                status = spool.read(last[0] - 1, 1)[0].body["status"] if last and ended else None
+            free = status != "FINISHED" and _is_free(folder)
+        except (sqlite3.Error, OSError, TypeError, ValueError, LookupError) as error:
+            print(f"dlframe: {unusable(folder, error)}", file=sys.stderr)
+            continue
+        if free:
             yield folder
 
 

@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
@@ -36,6 +37,7 @@ from dlframe.tracking.spool import Record
 __all__ = ["log_checkpoint", "log_model"]
 
 _SERVED = "best"
+_process_wide = threading.Lock()
 _RECORD_TAG, _CHECKPOINT_TAG, _STEP_TAG = "dlframe.record", "dlframe.checkpoint", "dlframe.step"
 
 
@@ -64,22 +66,23 @@ def log_model(
         with tempfile.TemporaryDirectory() as temporary:
             staged = Path(temporary) / "run"
             _stage(folder, staged, record.body["files"])
+            logged = _create(client, run, record, _SERVED, run_id, experiment_id)
             # Logging a model is the one call that MLflow offers for the process-wide store only;
             # `mlflow.pyfunc.log_model` would want an active run besides.
-            mlflow.set_tracking_uri(run.uri)
-            logged = _create(client, run, record, _SERVED, run_id, experiment_id)
-            # Not the run's id: with that, MLflow fetches the whole history of each of its metrics.
-            Model.log(
-                artifact_path=None,
-                flavor=mlflow.pyfunc,
-                name=_SERVED,
-                model_id=logged.model_id,
-                python_model=served_model.__file__,
-                artifacts={"run": str(staged)},
-                signature=signature,
-                input_example=example,
-                pip_requirements=requirements(),
-            )
+            with _process_wide:
+                mlflow.set_tracking_uri(run.uri)
+                # Not the run's id: with that, MLflow fetches the whole history of each metric.
+                Model.log(
+                    artifact_path=None,
+                    flavor=mlflow.pyfunc,
+                    name=_SERVED,
+                    model_id=logged.model_id,
+                    python_model=served_model.__file__,
+                    artifacts={"run": str(staged)},
+                    signature=signature,
+                    input_example=example,
+                    pip_requirements=requirements(),
+                )
     _link_result(client, run_id, logged.model_id, record.body)
 
 

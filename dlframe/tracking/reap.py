@@ -14,7 +14,7 @@ from dlframe.tracking.journal import recover
 from dlframe.tracking.recorder import user_name
 from dlframe.tracking.spool import FILE, OFFLINE, Spool, claim, entry
 from dlframe.tracking.stores import asking
-from dlframe.tracking.sync import release
+from dlframe.tracking.sync import release, unusable
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -68,9 +68,10 @@ def reap_root(root: Path) -> list[str]:
         The ids of the runs that were closed.
 
     Raises:
-        StorageError: a spool cannot be read or written.
+        StorageError: a spool cannot be read or written; the others have been looked after.
     """
     closed: list[Path] = []
+    problems: list[str] = []
     for path in sorted(root.glob(f"*/{FILE}")):
         try:
             with closing(Spool(path.parent)) as spool:
@@ -78,11 +79,11 @@ def reap_root(root: Path) -> list[str]:
                 # A claim leaves a file behind for the delivery process, so not for runs that ended.
                 if last and last[1] != "finish" and close_if_dead(path.parent, spool):
                     closed.append(path.parent)
-        except (sqlite3.Error, OSError) as error:
-            raise StorageError(
-                f"{str(path)!r} cannot be used ({error}); mend or remove it"
-            ) from error
+        except (sqlite3.Error, OSError, TypeError, ValueError, LookupError) as error:
+            problems.append(unusable(path.parent, error))
     release([folder for folder in closed if not (folder / OFFLINE).exists()], None)
+    if problems:
+        raise StorageError(problems[0])
     return [folder.name for folder in closed]
 
 

@@ -10,11 +10,15 @@ from dlframe.errors import ConfigError, StorageError, did_you_mean
 from dlframe.plugin import SINK, registry
 from dlframe.tracking.spool import Record, RunInfo
 
-__all__ = ["PendingRun", "Sink", "UnreachableError", "check_sinks", "make_sink"]
+__all__ = ["LostError", "PendingRun", "Sink", "UnreachableError", "check_sinks", "make_sink"]
 
 
 class UnreachableError(Exception):
     """The store does not answer: every run that goes there has to wait; said in one sentence."""
+
+
+class LostError(Exception):
+    """The store no longer has what was delivered of the run, which is to be sent from its beginning."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,9 @@ class Sink(ABC):
     """A place that runs are delivered to, such as MLflow.
 
     Delivery is at least once: after a crash the records since the last kept cursor come again, so
-    sending a record twice must leave what sending it once leaves. Each sink has a thread of its own
-    in the delivery process. A plugin declares one with the hook ``dlframe_sinks``; users choose it
-    with ``tracking.sinks``.
+    sending a record twice must leave what sending it once leaves. The delivery process makes one
+    object of the class, with a thread of its own, for each store that runs go to. A plugin declares
+    one with the hook ``dlframe_sinks``; users choose it with ``tracking.sinks``.
     """
 
     @abstractmethod
@@ -47,13 +51,16 @@ class Sink(ABC):
     ) -> Iterator[int]:
         """Send ``records`` in order; yield the number of the last one after each part that is safe.
 
+        What is measured of the machine comes in calls of its own: metrics with number 0, at any time.
+
         Args:
             run: whose records they are.
-            records: in order, without gaps.
+            records: one or more, in order, without gaps; or measurements.
             state: plain values that the sink changes as it likes; kept together with the cursor.
 
         Raises:
-            UnreachableError: the store does not answer.
+            UnreachableError: the store does not answer; all runs that go there wait.
+            LostError: the store has lost the run.
             Exception: anything else stands in the way of this run; it is tried again later.
         """
 

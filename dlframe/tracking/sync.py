@@ -13,7 +13,7 @@ from dlframe.tracking.launch import ensure_delivery, resolve_uri
 from dlframe.tracking.progress import Delivery, progress
 from dlframe.tracking.spool import FILE, MARKER, OFFLINE, Spool, claim
 
-__all__ = ["recorded_in", "release", "wait"]
+__all__ = ["recorded_in", "release", "unusable", "wait"]
 
 
 def recorded_in(folder: Path) -> list[Path]:
@@ -32,39 +32,56 @@ def recorded_in(folder: Path) -> list[Path]:
     return found
 
 
-def release(folders: Sequence[Path], uri: str | None) -> list[Path]:
-    """Have the delivery process deliver what is left of some runs, and return which those are.
+def release(folders: Sequence[Path], uri: str | None) -> tuple[list[Path], list[str]]:
+    """Have the delivery process deliver what is left of some runs.
 
     Args:
         folders: of the runs.
         uri: an MLflow store for them; None leaves each with its own.
 
+    Returns:
+        The folders of which something is left, and a sentence on each that cannot be used.
+
     Raises:
-        StorageError: a spool cannot be read or written.
+        StorageError: the delivery process cannot be started.
     """
-    left = [folder for folder in folders if _release(folder, uri)]
+    left: list[Path] = []
+    skipped: list[str] = []
+    for folder in folders:
+        try:
+            if _release(folder, uri):
+                left.append(folder)
+        except (OSError, sqlite3.Error, TypeError, ValueError, LookupError) as error:
+            skipped.append(unusable(folder, error))
     for root in {folder.parent for folder in left}:
         _start(root)
-    return left
+    return left, skipped
+
+
+def unusable(folder: Path, error: Exception) -> str:
+    """Say that a run's spool cannot be used, and what to do."""
+    spool = str(folder / FILE)
+    if "no such table" in str(error):
+        return (
+            f"{spool!r} is empty, since its process died before it recorded anything; remove "
+            f"{str(folder)!r}"
+        )
+    if isinstance(error, OSError) or "readonly" in str(error):
+        return f"{spool!r} cannot be used ({error}); copy the folder to a place that can be written"
+    return f"{spool!r} cannot be read ({error}); move it away or mend it"
 
 
 def _release(folder: Path, uri: str | None) -> bool:
-    try:
-        with closing(Spool(folder)) as spool:
-            if uri is not None:
-                spool.redirect(kept_apart(resolve_uri(uri, folder.parent), folder.parent))
-            (folder / OFFLINE).unlink(missing_ok=True)
-            last = spool.last()
-            to = resolve_uri(spool.info().uri, folder.parent)
-            if last is None or (last[1] == "finish" and spool.delivered(to) >= last[0]):
-                return False
-        with claim(folder):  # which leaves the marker that the delivery process looks for
-            return (folder / MARKER).exists()
-    except (OSError, sqlite3.Error) as error:
-        raise StorageError(
-            f"the spool in {str(folder)!r} cannot be used ({error}); copy the folder to a place that "
-            "can be written"
-        ) from error
+    with closing(Spool(folder)) as spool:
+        if uri is not None:
+            spool.redirect(kept_apart(resolve_uri(uri, folder.parent), folder.parent))
+        (folder / OFFLINE).unlink(missing_ok=True)
+        last = spool.last()
+        to = resolve_uri(spool.info().uri, folder.parent)
+        if last is None or (last[1] == "finish" and spool.delivered(to) >= last[0]):
+            return False
+    with claim(folder):  # which leaves the marker that the delivery process looks for
+        return (folder / MARKER).exists()
 
 
 def _start(root: Path) -> None:

@@ -17,12 +17,14 @@ import pynvml
 
 from dlframe.tracking.spool import Record
 
-__all__ = ["SAMPLES", "Monitor", "samples"]
+__all__ = ["SAMPLES", "Monitor", "has_samples", "samples"]
 
 SAMPLES = "system.jsonl"
 """The file in a run's folder that holds the samples."""
 _FIRST_AFTER = 1.0
 _MIB = 2**20
+_AT_ONCE = 2**18
+"""Bytes; a line has some hundreds."""
 
 
 class Monitor:
@@ -137,20 +139,25 @@ def _gpu_values(identities: list[str]) -> dict[str, float]:
     return values
 
 
-def samples(folder: Path, start: int) -> tuple[list[Record], int]:
-    """Return the samples from byte ``start`` on as records of metrics, and where the next will begin.
+def has_samples(folder: Path, start: int) -> bool:
+    """Whether there is something from byte ``start`` on, without reading it."""
+    try:
+        return (folder / SAMPLES).stat().st_size > start
+    except FileNotFoundError:
+        return False
 
+
+def samples(folder: Path, start: int) -> tuple[list[Record], int]:
+    """Return samples from byte ``start`` on as records of metrics, and where the next will begin.
+
+    A backlog of many is returned in parts of some hundreds; where there are none, nothing is left.
     Sending one again changes nothing: time and step are in the line.
     """
-    path = folder / SAMPLES
-    try:
-        if path.stat().st_size <= start:
-            return [], start
-        with open(path, "rb") as file:
-            file.seek(start)
-            found = file.read()
-    except FileNotFoundError:
+    if not has_samples(folder, start):
         return [], start
+    with open(folder / SAMPLES, "rb") as file:
+        file.seek(start)
+        found = file.read(_AT_ONCE)
     whole = found[: found.rfind(b"\n") + 1]  # the last line may be half written still
     records = []
     for line in whole.splitlines():

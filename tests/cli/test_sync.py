@@ -33,7 +33,7 @@ def test_what_was_recorded_offline_goes_where_it_is_sent(offline: Path, tmp_path
         assert (first.returncode, first.stderr) == (0, "")
         assert first.stdout.splitlines()[-1] == "1 of 1 runs delivered"
         second = dlframe("sync", "copied", "--json", cwd=tmp_path)
-        assert json.loads(second.stdout) == {"runs": [], "delivered_before": 1}
+        assert json.loads(second.stdout) == {"runs": [], "delivered_before": 1, "skipped": []}
         third = dlframe("sync", f"copied/{uid}", "--uri", other, "--json", cwd=tmp_path)
         [facts] = json.loads(third.stdout)["runs"]
         assert (facts["run"], facts["complete"], facts["left"]) == (uid, True, 0)
