@@ -20,6 +20,12 @@ EVENTS = ("diverged", "stalled", "failed", "finished")
 _DIVERGED = "TrainingDivergedError"
 _PATIENCE = 20.0
 _ATTEMPTS = 4
+_ATTEMPTS_IN_VAIN = 7
+"""Who trains may have the variable, and start another delivery process meanwhile."""
+
+
+class _UnsetError(StorageError):
+    """A variable is not in the environment of the delivery process."""
 
 
 def alert_options(tracking: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -84,7 +90,8 @@ class AlertSink(Sink):
             _send(run.info.alert, message)
         except StorageError as error:
             self._tries[run.info.uid, event] += 1
-            if self._tries[run.info.uid, event] < _ATTEMPTS:
+            attempts = _ATTEMPTS_IN_VAIN if isinstance(error, _UnsetError) else _ATTEMPTS
+            if self._tries[run.info.uid, event] < attempts:
                 raise
             state["notice"] = str(error)
         told.append(event)
@@ -159,7 +166,7 @@ def _address(given: str) -> str:
     elif (found := os.environ.get(given[1:])) is not None:
         address = found
     else:
-        raise StorageError(
+        raise _UnsetError(
             f"tracking.alert_webhook names the environment variable {given[1:]!r}, which the delivery "
             "process does not have; set it before training starts"
         )

@@ -13,13 +13,13 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from dlframe.errors import DlframeError
 from dlframe.tracking.lane import Lane, OpenRun
-from dlframe.tracking.launch import LOCK, resolve_uri
+from dlframe.tracking.launch import LOCK, WANTING, resolve_uri
 from dlframe.tracking.reap import close_if_dead
 from dlframe.tracking.sinks import Sink, make_sink
 from dlframe.tracking.spool import FILE, MARKER, OFFLINE, Spool, claim
@@ -61,6 +61,7 @@ class DeliveryLoop:
         self._unreadable: set[Path] = set()
         self._known: list[Path] = []
         self._looked_at = 0.0
+        self._wanting: bool | None = None
 
     def left(self) -> list[Path]:
         """Return the folders of the runs that are not delivered in full."""
@@ -77,6 +78,7 @@ class DeliveryLoop:
             for folder in folders:
                 busy_at = time.monotonic()
                 self._visit(folder)
+            self._say_wanting(any(lane.wants_credentials() for lane in self._lanes.values()))
             time.sleep(_POLL)
         for folder in list(self._runs):
             self._close(folder)
@@ -91,6 +93,17 @@ class DeliveryLoop:
         else:
             self._known, self._looked_at = self.left(), time.monotonic()
         return [each for each in self._known if each not in self._unreadable]
+
+    def _say_wanting(self, wanting: bool) -> None:
+        """Let other processes know that their environments may hold what this one's lacks."""
+        if wanting == self._wanting:
+            return
+        self._wanting = wanting
+        with suppress(OSError):  # a full disk: nobody knows it, and all goes on
+            if wanting:
+                (self._root / WANTING).touch()
+            else:
+                (self._root / WANTING).unlink(missing_ok=True)
 
     def _visit(self, folder: Path) -> None:
         waiting = self._waiting.get(folder)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlframe.errors import DlframeError, StorageError
+from dlframe.tracking.launch import wants_credentials
 from dlframe.tracking.sinks import LostError, PendingRun, Sink, UnreachableError
 from dlframe.tracking.spool import Cursor, Spool
 from dlframe.tracking.system_metrics import Monitor, has_samples, samples
@@ -101,6 +102,10 @@ class Lane:
     def remove(self, run: OpenRun) -> None:
         """Leave this run alone from now on; its spool may be closed."""
         self._turns.pop(run, None)
+
+    def wants_credentials(self) -> bool:
+        """Whether what stands in the way may be that the environment lacks something."""
+        return any(wants_credentials(turn.said) for turn in list(self._turns.values()))
 
     def _work(self) -> None:
         while True:

@@ -2,18 +2,41 @@
 
 import fcntl
 import os
+import re
 import site
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 
 from dlframe.tracking.credentials import with_credentials
+from dlframe.tracking.redaction import secret_values
 
-__all__ = ["LOCK", "LOG", "child_environment", "default_uri", "ensure_delivery", "resolve_uri"]
+__all__ = [
+    "LOCK",
+    "LOG",
+    "WANTING",
+    "child_environment",
+    "default_uri",
+    "ensure_delivery",
+    "resolve_uri",
+    "wants_credentials",
+]
 
 LOCK = "delivery.lock"
 LOG = "delivery.log"
+WANTING = "delivery.wanting"
+"""A file that is there while a store refuses the credentials in the delivery process's environment."""
+
+_MODULE = "dlframe.tracking.deliver"
+_CREDENTIALS = re.compile(
+    r"(?i)\b40[13]\b|access ?denied|access ?key|credential|environment variable|forbidden|password"
+    r"|signature|unauthori[sz]ed"
+)
+_GIVEN_BY = ("AWS_", "AZURE_", "DATABRICKS_", "GOOGLE_", "MLFLOW_", "MYSQL_", "PG")
+_OFFER_EVERY = 600.0
+_offered: dict[Path, float] = {}
 _LOG_LIMIT = 5_000_000
 _started: list[subprocess.Popen[bytes]] = []
 
@@ -36,7 +59,9 @@ def resolve_uri(uri: str | None, root: Path) -> str:
 def ensure_delivery(root: Path) -> bool:
     """Start the delivery process of ``root`` unless one runs; return whether one was started.
 
-    It runs in a session of its own, so that neither Ctrl-C nor the end of the training ends it.
+    It runs in a session of its own, so that neither Ctrl-C nor the end of the training ends it. One
+    that runs but lacks credentials, which this process may have, is asked to end; the next call starts
+    another.
 
     Raises:
         OSError: the process or its log cannot be made.
@@ -46,6 +71,7 @@ def ensure_delivery(root: Path) -> bool:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
+            _replace(root.absolute())
             return False
     log = root / LOG
     if log.exists() and log.stat().st_size > _LOG_LIMIT:
@@ -54,7 +80,7 @@ def ensure_delivery(root: Path) -> bool:
         _started.append(
             subprocess.Popen(
                 # -P: a file called types.py in the user's folder must not become a module here.
-                [sys.executable, "-P", "-m", "dlframe.tracking.deliver", str(root.absolute())],
+                [sys.executable, "-P", "-m", _MODULE, str(root.absolute())],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -64,6 +90,42 @@ def ensure_delivery(root: Path) -> bool:
             )
         )
     return True
+
+
+def wants_credentials(sentence: str) -> bool:
+    """Whether what stands in the way of a delivery may be that the environment lacks something."""
+    return _CREDENTIALS.search(sentence) is not None
+
+
+def _replace(root: Path) -> None:
+    """End a delivery process that lacks credentials if this process has others; seldom.
+
+    Two trainings that both have the wrong ones must not end each other's process all the time.
+    """
+    now = time.monotonic()
+    if not (root / WANTING).exists() or now - _offered.get(root, -_OFFER_EVERY) < _OFFER_EVERY:
+        return
+    import psutil  # here, since a training needs nothing of it
+
+    try:
+        process = psutil.Process(int((root / LOCK).read_text()))
+        command, theirs = process.cmdline(), process.environ()
+        if {_MODULE, str(root)} <= set(command) and not _given().items() <= theirs.items():
+            _offered[root] = now
+            process.terminate()
+            (root / WANTING).unlink(missing_ok=True)
+    except (OSError, ValueError, psutil.Error):  # it is ending, or belongs to another user
+        return
+
+
+def _given() -> dict[str, str]:
+    """Return the variables of the environment that stores and webhooks may need."""
+    secrets = set(secret_values())
+    return {
+        name: value
+        for name, value in child_environment().items()
+        if name.startswith(_GIVEN_BY) or value in secrets or value.startswith(("http:", "https:"))
+    }
 
 
 def child_environment() -> dict[str, str]:

@@ -16,7 +16,10 @@ _CUT = "Connection aborted"
 _STATUS = re.compile(r"(?:error code |too many )(\d{3})")
 _STATEMENT = "[SQL:"
 _DATABASE = re.compile(r"\([\w.]+\) ([^\n\[]+)")
-_LOGIN = "; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or mend tracking.uri"
+_LOGIN = (
+    "; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD and run `dlframe sync`, or mend "
+    "tracking.uri"
+)
 _REMEDIES = {
     "401": _LOGIN,
     "403": _LOGIN,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 __all__ = ["Proxy"]
 
-Mode = Literal["pass", "refuse", "hang", "status", "slow", "lose", "small"]
+Mode = Literal["pass", "refuse", "hang", "status", "slow", "lose", "small", "login"]
 
 
 class Proxy:
@@ -39,7 +39,8 @@ class Proxy:
                 answers; ``status`` answers with a status (``argument``) by itself; ``slow`` answers
                 after ``argument`` seconds; ``lose`` hands requests on whose path ends in ``argument``
                 and withholds the replies; ``small`` answers requests of more than ``argument`` bytes
-                with status 413.
+                with status 413; ``login`` answers those whose header ``Authorization`` is not
+                ``argument`` with status 401.
             argument: see above.
         """
         self._mode, self._argument = mode, argument
@@ -95,6 +96,8 @@ class Proxy:
         if mode == "hang":
             change.wait(120)
             return
+        if mode == "login" and request.headers.get("Authorization") != argument:
+            mode, argument = "status", 401
         if mode == "status" or (mode == "small" and len(body) > argument):
             request.send_response(argument if mode == "status" else 413)
             request.send_header("Content-Length", "0")

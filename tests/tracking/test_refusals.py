@@ -1,19 +1,26 @@
 """What a store refuses: for good, for a while, or because something is missing here."""
 
 import json
+import os
+import subprocess
+import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import sqlalchemy
-from fault_support import Server, postgres
+from fault_proxy import Proxy
+from fault_support import Server, free_port, postgres, until
 from mlflow.tracking import MlflowClient
 from tracking_support import sql
 
 from dlframe.errors import StorageError
+from dlframe.tracking.launch import LOCK, LOG, WANTING, ensure_delivery
 from dlframe.tracking.mlflow_rejects import REJECTED
 from dlframe.tracking.mlflow_sink import MlflowSink
 from dlframe.tracking.recorder import Recorder
@@ -145,6 +152,74 @@ def test_a_gateway_that_refuses_everything_for_a_while_costs_nothing(
     for i in range(5):
         history = MlflowClient(server.uri).get_metric_history(state["run_id"], f"m{i}")
         assert sorted(metric.step for metric in history) == list(range(300))
+
+
+def test_credentials_that_are_set_later_reach_the_delivery(
+    root: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the sentence tells to do, helps: the process that lacks them makes way for another."""
+    for name in ("USERNAME", "PASSWORD", "TOKEN"):
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
+    server.proxy.set("login", f"Basic {b64encode(b'me:sesame').decode()}")
+    recorder = record(root, server.uri, deliver=True)
+    until(lambda: "answers with status 401; set MLFLOW_TR" in str(recorder.wait(0).error))
+    until((root / WANTING).exists)
+    first = (root / LOCK).read_text()
+    recorder.finish("FINISHED")
+    given = {"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "sesame"}
+    done = subprocess.run(
+        [sys.executable, "-m", "dlframe", "sync", str(root)],
+        env={**os.environ, **given}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    server.proxy.set("pass")
+    assert done.returncode == 0, done.stdout + (root / LOG).read_text()
+    assert (root / LOCK).read_text() != first
+    until(lambda: not (root / WANTING).exists())
+    assert not any(b"sesame" in each.read_bytes() for each in root.glob("delivery*"))
+
+
+def test_a_webhooks_address_reaches_a_delivery_that_runs_already(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = record(root, "http://127.0.0.1:1", deliver=True)
+    until(lambda: stuck.wait(0).error)
+    first = (root / LOCK).read_text()
+    proxy = Proxy(free_port())
+    proxy.set("status", 200)
+    monkeypatch.setenv("HOOK", f"http://127.0.0.1:{proxy.port}/hook")
+    alert = {"command": None, "webhook": "$HOOK", "stalled_after": 600.0, "on": ["finished"]}
+    try:
+        recorder = record(root, deliver=True, alert=alert, sinks=())
+        recorder.finish("FINISHED")
+        delivery = recorder.wait(60)
+        assert (delivery.complete, delivery.error) == (True, None)
+        assert proxy.asked == ["/hook"]
+        assert (root / LOCK).read_text() != first
+    finally:
+        proxy.close()
+    stuck.finish("FINISHED")
+
+
+def test_processes_with_the_wrong_credentials_replace_each_other_once(
+    root: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.proxy.set("status", 403)
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "one")
+    recorder = record(root, server.uri, deliver=True)
+    until((root / WANTING).exists)
+    first = (root / LOCK).read_text()
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "two")
+    until(lambda: (ensure_delivery(root), (root / LOCK).read_text() not in ("", first))[1])
+    until((root / WANTING).exists)
+    second = (root / LOCK).read_text()
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "three")
+    for _ in range(20):
+        assert not ensure_delivery(root)
+    assert (root / LOCK).read_text() == second
+    assert psutil.pid_exists(int(second))
+    server.proxy.set("pass")
+    recorder.finish("FINISHED")
+    assert recorder.wait(60).complete
 
 
 def test_a_database_that_is_read_only_for_a_while_is_said(root: Path) -> None:
