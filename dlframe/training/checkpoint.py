@@ -132,7 +132,7 @@ def _keep(place: Path, previous: Path) -> None:
 
 
 def check(path: Path) -> None:
-    """Compare a checkpoint with the manifest beside it; without one, only see whether it can be read.
+    """Compare a checkpoint with the manifest beside it; one unknown there must only be readable.
 
     Raises:
         CheckpointError: the file is missing, or is not the one that was written under this name.
@@ -140,13 +140,13 @@ def check(path: Path) -> None:
     if not path.is_file():
         raise CheckpointError(f"the checkpoint {str(path)!r} is missing")
     found = _hash(path)  # before the manifest, which would not know a file written in between
-    known = _manifest(path.parent)
-    if known and found not in known.get(path.name, []):
+    known = _manifest(path.parent).get(path.name)
+    if known is None:
+        _load(path)
+    elif found not in known:
         raise CheckpointError(
             f"the checkpoint {str(path)!r} is damaged: its SHA-256 is not the one in {_MANIFEST}"
         )
-    if not known:
-        _load(path)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -116,6 +116,8 @@ def test_without_manifest_the_newest_that_can_be_read_is_used(folder: Path) -> N
     path, (said,) = newest(folder)
     assert path == folder / PREVIOUS
     assert "cannot be read" in said
+    write(folder, LAST, 3)  # the new manifest knows this one alone
+    assert number_in(folder / BEST) == 7
 
 
 def test_exchanged_generations_are_noticed(folder: Path) -> None:
