@@ -5,7 +5,7 @@ from pathlib import Path
 from dlframe.cli.parser import command_parser
 from dlframe.cli.recorded import add_run_arguments, folder_of
 from dlframe.cli.result import report
-from dlframe.errors import RunNotFoundError
+from dlframe.errors import CheckpointError, RunNotFoundError
 
 __all__ = ["run"]
 
@@ -25,6 +25,12 @@ def run(argv: list[str]) -> int:
     add_run_arguments(parser)
     arguments = parser.parse_args(argv)
     folder = _latest(Path(arguments.root)) if arguments.run == "last" else folder_of(arguments)
+    # What is fetched from MLflow is what the run's model is built from, and no more.
+    if folder.parent != Path(arguments.root).absolute():
+        raise CheckpointError(
+            f"the record of run {folder.name!r} in MLflow holds no checkpoint to go on from; go on "
+            f"where it was trained, or train it again with `dlframe replay {folder.name}`"
+        )
     from dlframe.training.run import resume
 
     report(resume(folder, command=["dlframe", "resume", *argv]), as_json=arguments.json)
