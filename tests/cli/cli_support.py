@@ -1,12 +1,17 @@
 """What the tests of the command line share: running it, and looking into what it recorded."""
 
+import atexit
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import closing
+from functools import cache
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +21,27 @@ COMMAND = [sys.executable, "-m", "dlframe"]
 QUICK = ("trainer.max_epochs=1", "trainer.limit_train=2", "tracking.log_model=false")
 
 
+@cache
+def installed() -> str:
+    """A folder by which dlframe is installed as others have it, not from a work tree for editing.
+
+    What differs in that work tree is said when a run goes on or is replayed; no test may fail because
+    somebody edits it meanwhile.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="dlframe-installed-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    found = distribution("dlframe")
+    facts = f"dlframe-{found.version}.dist-info"
+    origin = shutil.ignore_patterns("direct_url.json")
+    shutil.copytree(str(found.locate_file(facts)), folder / facts, ignore=origin)
+    return str(folder)
+
+
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without what tests of other things may have left in it."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("DLFRAME_", "HYDRA_"))}
-    return kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | changes
+    paths = os.pathsep.join(filter(None, (installed(), kept.get("PYTHONPATH"))))
+    return kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "PYTHONPATH": paths} | changes
 
 
 def dlframe(*words: str, cwd: Path, **changes: str) -> "subprocess.CompletedProcess[str]":
