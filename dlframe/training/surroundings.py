@@ -24,6 +24,7 @@ _DECIDING = (
 )  # fmt: skip
 """What of the environment may change digits; the number of threads is set as it was."""
 _TOLD = 12
+_NAMED = 5
 
 
 def write_environment(folder: Path) -> None:
@@ -135,19 +136,55 @@ def _of_code(folder: Path) -> Iterator[str]:
         recorded, own = _read(path), path.stem == _WORKDIR
         place = Path.cwd() if own else _work_tree(path.stem)
         state = None if place is None else code_state(place, apart_from=folder.parent)
-        if state is None or state.remote != recorded["remote"]:
+        silent = state is not None and not (state.answered and recorded.get("answered", True))
+        if state is None or (state.remote != recorded["remote"] and not silent):
             yield (
                 "this folder is not in the git repository that the run was started in"
                 if own
                 else f"{path.stem} is not installed from the git repository that it came from"
             )
             continue
-        now, whose = state.facts(), "" if own else f" of {path.stem}"
-        if now["commit"] != recorded["commit"]:
-            yield f"the commit{whose} was {_short(recorded['commit'])}, is {_short(now['commit'])}"
-        elif now["patch_sha256"] != recorded["patch_sha256"]:
-            where = "" if own else f" in the repository of {path.stem}"
-            yield f"what is changed but not committed{where} is not what it was"
+        yield from _changes(recorded, state.facts(), "" if own else f" of {path.stem}")
+
+
+def _changes(recorded: dict[str, Any], now: dict[str, Any], whose: str) -> Iterator[str]:
+    """Yield what is not as it was in a work tree, or cannot be compared."""
+    before = {"answered": True, "fingerprints": None, "whole_sha256": None} | recorded
+    known = all(each["commit"] or each["answered"] for each in (before, now))
+    if known and before["commit"] != now["commit"]:
+        yield f"the commit{whose} was {_short(before['commit'])}, is {_short(now['commit'])}"
+        return
+    if not (before["answered"] and now["answered"]):
+        when = "now" if before["answered"] else "when the run was begun"
+        yield f"git gave no answer {when}, so that the code{whose} cannot be compared"
+        return
+    wholes = before["whole_sha256"], now["whole_sha256"]
+    if before["patch_sha256"] != now["patch_sha256"] or (all(wholes) and wholes[0] != wholes[1]):
+        yield f"what is changed but not committed{whose} is not what it was"
+    elif before["truncated"] and not all(wholes):
+        yield f"what is changed but not committed{whose} is too much to be compared"
+    yield from _other_files(before, now, whose)
+
+
+def _other_files(before: dict[str, Any], now: dict[str, Any], whose: str) -> Iterator[str]:
+    """Yield what became of the files that are in no patch."""
+    old, new = before["fingerprints"], now["fingerprints"]
+    others = f"files{whose} that git does not track"
+    if old is None:
+        if before["untracked"] or new:
+            yield f"{others} were not recorded, so that they cannot be compared"
+        return
+    fates = {
+        "changed": [name for name in old if name in new and old[name] != new[name]],
+        "new": [name for name in new if name not in old],
+        "gone": [name for name in old if name not in new],
+    }
+    for fate, names in fates.items():
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            yield f"{fate} among the {others}: {', '.join(names[:_NAMED])}{more}"
+    if before["more_untracked"] or now["more_untracked"]:
+        yield f"of the {others}, those after the first thousand cannot be compared"
 
 
 def _short(commit: str | None) -> str:

@@ -1,3 +1,6 @@
+import hashlib
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -100,6 +103,71 @@ def test_a_large_patch_ends_with_a_whole_file(work_tree: Path) -> None:
     found.write(work_tree.parent, "state")
     git(work_tree, "reset", "-q", "--hard")
     git(work_tree, "apply", "--check", str(work_tree.parent / "state.patch"))
+
+
+def test_a_large_patch_is_told_from_another_that_begins_alike(work_tree: Path) -> None:
+    lines = [f"line {i}\n" for i in range(150_000)]
+    (work_tree / "b.txt").write_text("".join(lines))
+    (work_tree / "c.txt").write_text("c = 1\n")
+    git(work_tree, "add", ".")
+    first = state(work_tree)
+    (work_tree / "b.txt").write_text("".join([*lines, "one more\n"]))
+    second = state(work_tree)
+    assert first.truncated
+    assert first.facts()["patch_sha256"] == second.facts()["patch_sha256"]
+    assert first.whole_sha256 != second.whole_sha256
+    assert None not in (first.whole_sha256, second.whole_sha256)
+
+
+def test_untracked_files_have_fingerprints(work_tree: Path) -> None:
+    (work_tree / "new.py").write_text("x = 1\n")
+    (work_tree / ".env").write_text("PASSWORD=guess\n")
+    (work_tree / "large.bin").write_bytes(b"0" * 9_000_000)
+    (work_tree / "link").symlink_to("a.py")
+    os.mkfifo(work_tree / "fifo")
+    (work_tree / "__pycache__").mkdir()
+    (work_tree / "__pycache__" / "a.cpython-311.pyc").write_bytes(b"bytecode")
+    found = state(work_tree)
+    assert set(found.fingerprints) == {".env", "large.bin", "link", "new.py"}
+    assert found.fingerprints["new.py"] == hashlib.sha256(b"x = 1\n").hexdigest()
+    for name in (".env", "large.bin"):
+        facts = (work_tree / name).stat()
+        assert found.fingerprints[name] == f"{facts.st_size} bytes, {facts.st_mtime_ns} ns"
+    (work_tree / "link").unlink()
+    (work_tree / "link").symlink_to("new.py")
+    assert state(work_tree).fingerprints["link"] != found.fingerprints["link"]
+
+
+def test_no_more_than_some_megabytes_are_read(work_tree: Path) -> None:
+    for i in range(6):
+        (work_tree / f"{i}.bin").write_bytes(b"0" * 7_000_000)
+    found = state(work_tree).fingerprints
+    assert [" bytes, " in found[f"{i}.bin"] for i in range(6)] == [False] * 4 + [True] * 2
+
+
+@pytest.mark.parametrize(
+    ("held", "how"), [("rev-parse", "exec sleep 600"), ("diff", "exit 3"), ("ls-files", "exit 3")]
+)
+def test_a_git_that_does_not_answer_is_no_absent_one(
+    work_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: str, how: str
+) -> None:
+    """The real git behind a script that holds up or fails one of its commands, as a disk may."""
+    script = tmp_path / "bin" / "git"
+    script.parent.mkdir()
+    real = shutil.which("git")
+    script.write_text(f'#!/bin/sh\ncase " $* " in *" {held} "*) {how};; esac\nexec {real} "$@"\n')
+    script.chmod(0o755)
+    (work_tree / "new.py").touch()
+    commit = git(work_tree, "rev-parse", "HEAD")
+    monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
+    if "sleep" in how:
+        monkeypatch.setattr("dlframe.tracking.code_state._TIMEOUT", 1.0)
+    found = state(work_tree)
+    assert not found.answered
+    assert found.commit == (None if "sleep" in how else commit)
+    assert found.facts()["answered"] is False
+    assert found.tags()["dlframe.git.dirty"] == "unknown: git gave no answer"
+    assert "mlflow.source.git.dirty" not in found.tags()
 
 
 def test_the_folder_of_the_runs_does_not_make_the_tree_dirty(work_tree: Path) -> None:
