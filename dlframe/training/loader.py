@@ -4,6 +4,7 @@ Lightning calls hooks once per item of its loader. An item here is a chunk of se
 cost is shared; the order of examples, and with it the result, does not depend on the chunk's size.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -78,6 +79,7 @@ class TensorLoader:
         steps_per_call: batches per chunk; may be changed at any time.
         epoch: number of the epoch that the next iteration serves.
         start: place in that epoch's order at which the next iteration begins.
+        seconds: time that making batches has taken, while the training waited.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class TensorLoader:
         self.limit, self.most = limit, most
         self.steps_per_call = 1
         self.epoch, self.start = 0, 0
+        self.seconds = 0.0
 
     @property
     def rows(self) -> int:
@@ -136,6 +139,7 @@ class TensorLoader:
         own = len(range(self.rank, len(self.x), self.world_size))  # without filling up
         start = self.start
         while start < len(order):
+            began = time.perf_counter()
             stop = start + self.steps_per_call * self.batch_size
             if len(order) - stop <= (self.batch_size > 1):
                 stop = len(order)
@@ -145,6 +149,7 @@ class TensorLoader:
                 rows = order[start:stop]
                 x, y = self.x.index_select(0, rows), self.y.index_select(0, rows)
             counted = max(0, min(stop, own) - start)
+            self.seconds += time.perf_counter() - began
             yield Chunk(x, y, self.batch_size, counted, self.epoch, stop, stop == len(order))
             start = stop
         # Not before: Lightning may drop an iterator that it has begun, and begin anew.

@@ -306,6 +306,7 @@ class TrainingModule(L.LightningModule):
         values["perf/steps_per_second"] = (self.steps - self._steps_before) / max(seconds, 1e-9)
         per_step = self.accumulate * self.sums.rows / self.sums.batches * self.trainer.world_size
         values["perf/samples_per_second"] = values["perf/steps_per_second"] * per_step
+        values["perf/data_seconds"], self.loader.seconds = self.loader.seconds, 0.0
         values["epoch"] = self.current_epoch + 1
         self._record(values)
         if not self.per_step:
