@@ -174,11 +174,13 @@ class Lane:
     def _send_samples(self, sink: Sink, run: PendingRun, cursor: Cursor) -> bool:
         """Send what was measured of the machine: metrics like others, kept in a file of their own."""
         start = cursor.state.get(_MEASURED, 0)
-        records, cursor.state[_MEASURED] = samples(run.folder, start)
+        records, end = samples(run.folder, start)
         if records:
             for _ in sink.deliver(run, records, cursor.state):
                 pass
-        return bool(cursor.state[_MEASURED] > start)
+        if end > start:
+            cursor.state[_MEASURED] = end
+        return bool(end > start)
 
     def _advance(self, turn: _Turn, cursor: Cursor) -> None:
         """Remember how far the sink has come, unless the run goes elsewhere by now.

@@ -34,7 +34,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(condition: Callable[[], Any], seconds: float = 60.0, what: str = "it") -> None:
+def until(condition: Callable[[], Any], seconds: float = 120.0, what: str = "it") -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"{what} did not happen in {seconds:.0f} s"
@@ -260,7 +260,7 @@ class Trainer:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def end(self, seconds: float = 120.0) -> int:
+    def end(self, seconds: float = 240.0) -> int:
         """Wait for its end; return its exit code, or -9 where it had to be killed."""
         assert self.process is not None
         try:

@@ -97,7 +97,7 @@ def test_runs_that_were_never_begun_or_are_broken_hold_up_nothing(
     assert "none/spool.db' is empty, since its process died before it recorded anything" in said[1]
     done = subprocess.run(
         [sys.executable, "-m", "dlframe", "sync", str(root), "--json"],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert sorted(done.stderr.splitlines()) == sorted(said)
@@ -135,7 +135,7 @@ def test_a_server_that_hangs_holds_up_no_other_store(
         command = [sys.executable, "-m", "dlframe", "sync", str(root), "--json"]
         done = subprocess.run(
             [*command, "--uri", f"sqlite:///{root / 'mlflow.db'}"],
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, timeout=280, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
     finally:

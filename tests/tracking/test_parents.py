@@ -44,13 +44,13 @@ def test_a_child_that_is_delivered_first_finds_its_parent(root: Path) -> None:
     """The parent is recorded beside it, still at work: it is made in MLflow for the child's sake."""
     parent = parent_in(root, deliver=False)
     child = child_in(root, parent.uid)
-    assert child.wait(60.0).complete
+    assert child.wait(120.0).complete
     assert stored(root / "mlflow.db")[child.uid] == ("child", "FINISHED", parent.uid)
     other = child_in(root, parent.uid)
     parent.metrics({"runs/finished": 2.0}, 0)
     parent.finish("FAILED", "one of 3 jobs failed")
-    assert parent.wait(60.0).complete
-    assert other.wait(60.0).complete
+    assert parent.wait(120.0).complete
+    assert other.wait(120.0).complete
     assert stored(root / "mlflow.db") == {
         parent.uid: ("both", "FAILED", None),
         child.uid: ("child", "FINISHED", parent.uid),
@@ -70,13 +70,13 @@ def test_a_parent_takes_in_children_that_came_alone(root: Path, tmp_path: Path) 
     shutil.move(child.folder, elsewhere / child.uid)
     alone = Recorder(elsewhere, uri=uri, experiment="e", run_name=None, uid=child.uid)
     alone.finish("FINISHED")
-    assert alone.wait(60.0).complete
+    assert alone.wait(120.0).complete
     end_delivery(elsewhere)
     assert stored(store) == {child.uid: ("child", "FINISHED", None)}
 
     again = Recorder(root, uri=uri, experiment="e", run_name=None, uid=parent.uid)
     again.finish("FINISHED")
-    assert again.wait(60.0).complete
+    assert again.wait(120.0).complete
     assert stored(store) == {
         parent.uid: ("both", "FINISHED", None),
         child.uid: ("child", "FINISHED", parent.uid),
@@ -86,16 +86,17 @@ def test_a_parent_takes_in_children_that_came_alone(root: Path, tmp_path: Path) 
 def test_a_run_that_goes_on_in_another_multirun_moves_there(root: Path) -> None:
     first, second = parent_in(root, deliver=False), parent_in(root, deliver=False)
     child = child_in(root, first.uid)
-    assert child.wait(60.0).complete
+    assert child.wait(120.0).complete
     again = Recorder(
         root, uri=None, experiment="e", run_name=None, uid=child.uid, parent=second.uid
     )
     again.finish("FINISHED")
-    assert again.wait(60.0).complete
+    assert again.wait(120.0).complete
     assert stored(root / "mlflow.db")[child.uid] == ("child", "FINISHED", second.uid)
     first.finish("KILLED")
     second.finish("FINISHED")
-    assert sync.wait([first.folder, second.folder], 60.0, lambda *_: None)
+    found = sync.wait([first.folder, second.folder], 120.0, lambda *_: None)
+    assert [delivery.complete for delivery in found.values()] == [True, True]
     assert stored(root / "mlflow.db") == {
         first.uid: ("both", "KILLED", None),
         second.uid: ("both", "FINISHED", None),
@@ -113,7 +114,7 @@ def test_a_server_that_comes_late_gets_parent_and_children_once(root: Path, tmp_
         assert not parent.wait(1.0).complete
         server.start()
         for recorder in (parent, *children):
-            assert recorder.wait(90.0).complete
+            assert recorder.wait(120.0).complete
         database = Path(server.database.removeprefix("sqlite:///"))
         expected = {child.uid: ("child", "FINISHED", parent.uid) for child in children}
         assert stored(database) == {parent.uid: ("both", "FINISHED", None), **expected}

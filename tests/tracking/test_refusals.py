@@ -169,7 +169,7 @@ def test_credentials_that_are_set_later_reach_the_delivery(
     given = {"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "sesame"}
     done = subprocess.run(
         [sys.executable, "-m", "dlframe", "sync", str(root)],
-        env={**os.environ, **given}, capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, **given}, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     server.proxy.set("pass")
     assert done.returncode == 0, done.stdout + (root / LOG).read_text()

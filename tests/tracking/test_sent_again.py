@@ -54,7 +54,7 @@ def test_all_kinds_of_records_may_come_twice(root: Path) -> None:
     sample = {"time": 1_700_000_000_000, "step": 1, "values": {"system/cpu_percent": 3.5}}
     (folder / SAMPLES).write_text(json.dumps(sample) + "\n")
     recorder.finish("FINISHED")
-    assert recorder.wait(120.0).complete
+    assert recorder.wait(240.0).complete
     before = content(root)
     assert len(before["runs"]) == 1
     assert len(before["logged_models"]) == 2

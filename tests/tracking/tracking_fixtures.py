@@ -54,6 +54,6 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivered]:
     recorder.model(folder)
     recorder.finish("FINISHED")
     ended = time.time_ns() // 1_000_000
-    delivery = recorder.wait(60.0)
+    delivery = recorder.wait(240.0)
     yield Delivered(root, folder, recorder.uid, delivery, ledger, (began, ended))
     end_delivery(root)
