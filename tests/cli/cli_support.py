@@ -18,7 +18,9 @@ from typing import Any
 from dlframe.tracking.launch import LOCK
 
 COMMAND = [sys.executable, "-m", "dlframe"]
-QUICK = ("trainer.max_epochs=1", "trainer.limit_train=2", "tracking.log_model=false")
+PATIENT = "tracking.wait=200"
+"""A busy machine may take longer than the default to deliver a run, which would be said on stderr."""
+QUICK = ("trainer.max_epochs=1", "trainer.limit_train=2", "tracking.log_model=false", PATIENT)
 
 
 @cache
@@ -71,7 +73,7 @@ def recorded(root: Path, query: str) -> list[tuple[Any, ...]]:
         return store.execute(query).fetchall()
 
 
-def status_of(root: Path, uid: str, seconds: float = 60.0) -> str:
+def status_of(root: Path, uid: str, seconds: float = 200.0) -> str:
     """Wait until the run has ended in MLflow and return its status there."""
     query = (
         "SELECT status FROM runs JOIN tags ON runs.run_uuid = tags.run_uuid "

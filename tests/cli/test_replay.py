@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from cli_support import QUICK, dlframe, end_delivery, one_sentence, recorded, status_of
+from cli_support import PATIENT, QUICK, dlframe, end_delivery, one_sentence, recorded, status_of
 from sklearn.datasets import load_breast_cancer
 
 TRAIN = (
     "train", "data=csv", "data.path=tumours.csv", "data.target=target", "trainer.max_epochs=3",
-    "architecture.hidden=[64]", "activation=tanh", "regularizer=[dropout]", "seed=5", "--json",
+    "architecture.hidden=[64]", "activation=tanh", "regularizer=[dropout]", "seed=5", PATIENT, "--json",
 )  # fmt: skip
 
 

@@ -312,7 +312,7 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         record(root, uid, lr, accuracy)
     last = Recorder(root, uri=None, experiment="e", run_name="last", uid=D)
     last.finish("FINISHED")
-    assert last.wait(120.0).complete
+    assert last.wait(250.0).complete
     assert (status_of(root, A), status_of(root, B)) == ("FINISHED", "FINISHED")
     yield root
     end_delivery(root)
@@ -418,7 +418,7 @@ def test_a_run_that_only_mlflow_knows_is_closed_if_it_was_ours(
 
 def wait_for_host(root: Path, uid: str) -> None:
     """Wait until the run is in MLflow with the host that recorded it."""
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + 250
     while not recorded(root, host_of(uid)):
         assert time.monotonic() < limit
         time.sleep(0.1)

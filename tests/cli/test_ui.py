@@ -31,7 +31,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (recorder.folder / "hello.txt").write_text("hello")
     recorder.artifact(recorder.folder / "hello.txt")
     recorder.finish("FINISHED")
-    assert recorder.wait(120.0).complete
+    assert recorder.wait(250.0).complete
     yield folder
     end_delivery(folder)
 
@@ -49,7 +49,7 @@ def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
 
 def gone(processes: list[psutil.Process]) -> None:
     """Wait until all have ended."""
-    _, alive = psutil.wait_procs(processes, timeout=60)
+    _, alive = psutil.wait_procs(processes, timeout=200)
     assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
 
@@ -57,7 +57,7 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def get(url: str) -> str:
-    with OPENER.open(url, timeout=60) as reply:
+    with OPENER.open(url, timeout=200) as reply:
         return str(reply.read().decode())
 
 
@@ -65,7 +65,7 @@ def refuses(url: str, headers: dict[str, str]) -> bool:
     """Whether the server refuses what a page of another site might send."""
     request = urllib.request.Request(url, data=b"{}", headers=headers)
     with pytest.raises(urllib.error.HTTPError) as told:
-        OPENER.open(request, timeout=60)
+        OPENER.open(request, timeout=200)
     told.value.close()
     return told.value.code == 403
 
@@ -99,7 +99,7 @@ def test_the_server_shows_the_store_and_ends_with_ctrl_c(root: Path) -> None:
             assert "sqlite" not in " ".join(child.cmdline()), "an address may hold a password"
     finally:
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=200)
     assert (process.returncode, output, errors) == (0, "", "")
     gone(children)
 
@@ -107,13 +107,13 @@ def test_the_server_shows_the_store_and_ends_with_ctrl_c(root: Path) -> None:
 def test_nothing_is_left_when_the_command_is_killed(root: Path) -> None:
     process = started(cwd=root.parent)
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 200
         while len(children := family(process)) < 2 and time.monotonic() < end:
             time.sleep(0.05)
         assert len(children) >= 2, "MLflow's server and the process that watches over it"
     finally:
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=200)
     gone(children)
 
 

@@ -20,7 +20,7 @@ _FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-dev-shm-usage", "--window-size=1900,1200",
 )  # fmt: skip
-_PATIENCE = 60.0
+_PATIENCE = 200.0
 
 
 class Browser:

@@ -16,11 +16,13 @@ from browser import Browser, chromium
 from cli_support import COMMAND, end_delivery, environment, recorded
 
 # Three trainings, a server and a browser on a machine that may be busy.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
+WAIT = 250
+"""Seconds that a training may wait for its delivery."""
 QUICK = (
     "trainer.max_epochs=2", "trainer.limit_train=6", "tracking.log_model=false",
-    "tracking.wait=150", "--json",
+    f"tracking.wait={WAIT}", "--json",
 )  # fmt: skip
 PARAMS = {
     "architecture": {"single": "cnn", "adam": "mlp", "sgd": "mlp"},
@@ -79,7 +81,7 @@ def shown(browser: Browser, place: Path) -> Iterator[Recorded]:
         yield Recorded(single, adam, sgd, adam["parent"], names, pages)
     finally:
         server.terminate()
-        server.communicate(timeout=60)
+        server.communicate(timeout=WAIT)
     assert server.returncode == 0
 
 
@@ -90,7 +92,7 @@ def _start(place: Path, *words: str) -> "subprocess.Popen[str]":
 
 
 def _output(process: "subprocess.Popen[str]") -> str:
-    output, _ = process.communicate(timeout=200)
+    output, _ = process.communicate(timeout=2 * WAIT)  # it trains, too
     assert process.returncode == 0
     return output
 
