@@ -18,6 +18,7 @@ __all__ = ["Comparison", "MetricComparison", "Pair", "compare"]
 
 MOST_COMPARED = 8
 """Number of groups up to which each is tested against each other."""
+_LISTED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,10 +148,18 @@ def _goals(finished: Sequence[RunData], metrics: Sequence[str] | None) -> dict[s
         if name not in known and finished:
             raise ConfigError(
                 f"no finished run has a metric {name!r}; {did_you_mean(name, known)}there are "
-                f"{', '.join(known) or 'none'}"
+                f"{_first(known)}"
             )
         chosen[name] = goal
     return chosen
+
+
+def _first(metrics: Sequence[str]) -> str:
+    """List the first few, those that sum a training up before its curves."""
+    summing = ["test/", "best/"]
+    ranked = sorted(metrics, key=lambda name: ([*summing, name[:5]].index(name[:5]), name))
+    more = f" and {len(ranked) - _LISTED} more" if len(ranked) > _LISTED else ""
+    return (", ".join(ranked[:_LISTED]) or "none") + more
 
 
 def _baseline(groups: Sequence[Group], name: str) -> str:

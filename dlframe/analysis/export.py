@@ -1,4 +1,4 @@
-"""A comparison for programs: every number as JSON, the groups' summaries as CSV."""
+"""A comparison for programs: every number as JSON, groups and tests as CSV."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from typing import Any
 from dlframe.analysis.comparison import Comparison
 from dlframe.analysis.statistics import LEVEL
 
-__all__ = ["to_csv", "to_plain"]
+__all__ = ["tests_to_csv", "to_csv", "to_plain"]
 
 
 def to_plain(comparison: Comparison) -> dict[str, Any]:
@@ -80,6 +80,24 @@ def to_csv(comparison: Comparison) -> str:
             words = [group.values[key] for key in keys] or [group.label]
             values = ["" if summary[name] is None else summary[name] for name in numbers]
             writer.writerow([each.metric, *words, len(group.runs), *values])
+    return text.getvalue()
+
+
+def tests_to_csv(comparison: Comparison) -> str:
+    """Return the tests between groups as CSV: a row for each metric and pair of groups."""
+    numbers = [
+        "test", "n", "left_out", "difference", "low", "high", "statistic", "df", "p", "effect",
+        "effect_kind", "reason",
+    ]  # fmt: skip
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["metric", "group", "against", *numbers, "p_holm"])
+    for each in comparison.metrics:
+        for pair in each.pairs:
+            found = asdict(pair.contrast) | {"n": " ".join(map(str, pair.contrast.n))}
+            values = [found[name] for name in numbers]
+            cells = ["" if value is None else value for value in (*values, pair.corrected)]
+            writer.writerow([each.metric, pair.first, pair.second, *cells])
     return text.getvalue()
 
 

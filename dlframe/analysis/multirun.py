@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlframe.analysis.comparison import Comparison, compare
-from dlframe.analysis.export import to_csv, to_plain
+from dlframe.analysis.export import tests_to_csv, to_csv, to_plain
 from dlframe.analysis.goals import MODE, PRIMARY, headline, watched
 from dlframe.analysis.independent import HOW, SEED
 from dlframe.analysis.remote import MULTIRUN_TAG
@@ -203,6 +203,7 @@ def _store(recorder: Recorder, comparison: Comparison, heading: str, words: Sequ
         _REPORT: report(comparison, words=words, heading=heading),
         "comparison.json": json.dumps(to_plain(comparison), indent=1),
         "groups.csv": to_csv(comparison),
+        "tests.csv": tests_to_csv(comparison),
     }
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")

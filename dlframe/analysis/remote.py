@@ -87,4 +87,5 @@ def _run(
         tags=tags,
         metrics=dict(run.data.metrics),
         curve=curve,
+        experiment_id=run.info.experiment_id,
     )

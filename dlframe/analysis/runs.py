@@ -42,6 +42,7 @@ class RunData:
         metrics: the last value of each metric.
         curve: gives a metric's values over the steps; empty if the run has no such metric.
         folder: where it is recorded; None where it was read from a store.
+        experiment_id: that of its experiment in the store that it was read from.
     """
 
     id: str
@@ -57,6 +58,7 @@ class RunData:
     metrics: Mapping[str, float]
     curve: Callable[[str], Curve] = field(repr=False, compare=False)
     folder: Path | None = field(default=None, repr=False, compare=False)
+    experiment_id: str | None = field(default=None, repr=False, compare=False)
 
 
 def read_children(root: Path, parent: str) -> tuple[list[RunData], list[str]]:

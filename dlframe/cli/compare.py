@@ -3,11 +3,12 @@
 import argparse
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlframe.cli.parser import command_parser
-from dlframe.errors import StorageError
+from dlframe.errors import RunNotFoundError, StorageError
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -25,10 +26,11 @@ def run(argv: list[str]) -> int:
     """Select runs, compare them, and print or write what was found."""
     arguments = _parser().parse_intermixed_args(argv)
     from dlframe.analysis.comparison import compare
-    from dlframe.analysis.export import to_csv, to_plain
+    from dlframe.analysis.export import tests_to_csv, to_csv, to_plain
 
     root = Path(arguments.root)
     selection = _select(arguments, root)
+    _check_finished(selection)
     by = None if arguments.by is None else _listed(arguments.by)
     comparison = compare(
         selection.runs,
@@ -44,8 +46,13 @@ def run(argv: list[str]) -> int:
         recorded = record(
             comparison, selection.parent, root, arguments.uri, words=["dlframe", "compare", *argv]
         )
+    written = [path for path in (arguments.csv, arguments.html) if path]
     if arguments.csv:
         _write(arguments.csv, to_csv(comparison))
+        if any(metric.pairs for metric in comparison.metrics):
+            path = Path(arguments.csv)
+            written.insert(1, str(path.with_stem(f"{path.stem}-tests")))
+            _write(written[1], tests_to_csv(comparison))
     if arguments.html:
         from dlframe.analysis.report import report
 
@@ -54,9 +61,8 @@ def run(argv: list[str]) -> int:
         print(json.dumps(to_plain(comparison) | {"recorded": recorded}))
         return 0
     show(comparison)
-    for path in (arguments.csv, arguments.html):
-        if path:
-            print(f"written to {path}")
+    for each in written:
+        print(f"written to {each}")
     if recorded is not None:
         print(f"recorded in run {recorded['run']} of {recorded['tracking_uri']}")
     return 0
@@ -90,7 +96,12 @@ def _parser() -> argparse.ArgumentParser:
         "are enough, such as relu or relu,0.1",
     )  # fmt: skip
     parser.add_argument("--html", metavar="FILE", help="write a report with figures")
-    parser.add_argument("--csv", metavar="FILE", help="write the groups' summaries")
+    parser.add_argument(
+        "--csv",
+        metavar="FILE",
+        help="write the groups' summaries, and their tests into "
+        "another file beside it, NAME-tests.csv",
+    )
     parser.add_argument("--json", action="store_true", help="print every number as JSON")
     parser.add_argument(
         "--record", action="store_true", help="store the result in MLflow: on the multirun that was "
@@ -125,6 +136,21 @@ def _select(arguments: argparse.Namespace, root: Path) -> "Selection":
     runs, broken = read_each([run.folder for run in found.runs if run.folder is not None])
     _tell(broken)
     return found._replace(runs=runs)
+
+
+def _check_finished(selection: "Selection") -> None:
+    """Refuse runs of which none has a result.
+
+    Raises:
+        RunNotFoundError: none has finished.
+    """
+    states = Counter(run.status.lower() for run in selection.runs)
+    if not states["finished"]:
+        found = ", ".join(f"{number} {state}" for state, number in states.items())
+        raise RunNotFoundError(
+            f"no run has finished of those to be compared ({found}); wait for them, or go on with one "
+            "by `dlframe resume RUN`"
+        )
 
 
 def _tell(sentences: list[str]) -> None:

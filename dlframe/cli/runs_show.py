@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from dlframe.cli.parser import command_parser
 from dlframe.cli.recorded import add_run_arguments
-from dlframe.cli.where import root_option
 from dlframe.errors import RunNotFoundError
+from dlframe.tracking.where import root_option
 
 if TYPE_CHECKING:
     from dlframe.analysis.runs import RunData
@@ -116,7 +116,7 @@ def _remote(arguments: argparse.Namespace) -> _Found:
         run=run,
         differs=[(option, value, "") for option, value in differs],
         uri=uri,
-        experiment_id=None,
+        experiment_id=run.experiment_id,
         note=run.tags.get(TAG),
         error=run.tags.get("dlframe.error"),
     )

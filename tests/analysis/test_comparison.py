@@ -255,3 +255,12 @@ def test_a_metric_that_a_run_lacks_is_not_a_value_that_is_not_finite() -> None:
     assert (summary.n, summary.reason) == (3, "1 not finite; 1 without a value")
     assert "test/accuracy: runs left out that recorded no value: 1" in found.notes
     assert "test/accuracy: runs left out for a value that is not finite: 1" in found.notes
+
+
+def test_not_all_metrics_are_named_where_one_is_unknown() -> None:
+    many = {f"train/m{i}": 0.5 for i in range(40)} | {"test/accuracy": 0.5, "best/val_loss": 0.5}
+    with pytest.raises(ConfigError) as told:
+        compare([made(0, seed=1, metrics=many)], metrics=["test/accurcy"])
+    said = str(told.value)
+    assert "did you mean 'test/accuracy'? there are test/accuracy, best/val_loss, train/m0" in said
+    assert said.endswith(" and 34 more")

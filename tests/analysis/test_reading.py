@@ -11,7 +11,7 @@ import pytest
 
 from dlframe.analysis.runs import read_children
 from dlframe.cli.main import main
-from dlframe.tracking.recorder import Recorder
+from dlframe.tracking.recorder import Recorder, Status
 from dlframe.tracking.spool import FILE
 
 Capture = pytest.CaptureFixture[str]
@@ -105,3 +105,19 @@ def test_what_to_do_with_a_broken_spool_loses_nothing(root: Path, capsys: Captur
         "; move it away with those that are called like it (spool.db-wal, spool.db-shm), and `dlframe "
         f"resume {folder.name}` goes on from its checkpoints"
     )
+
+
+def test_runs_of_which_none_has_finished_are_no_comparison(root: Path, capsys: Capture) -> None:
+    states: list[Status] = ["FAILED", "KILLED"]
+    for status in states:
+        recorder = Recorder(root, uri=None, experiment="none", run_name=None, deliver=False)
+        recorder.params({"seed": 1})
+        recorder.finish(status, "it broke")
+    for form in ([], ["--json"]):
+        assert main(["compare", "--experiment", "none", "--root", str(root), *form]) == 1
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err == (
+            "dlframe: no run has finished of those to be compared (1 failed, 1 killed); wait for them, "
+            "or go on with one by `dlframe resume RUN`\n"
+        )

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from cli_support import (
     COMMAND,
+    PATIENT,
     end_delivery,
     environment,
     one_sentence,
@@ -31,7 +32,7 @@ from dlframe.tracking.spool import FILE
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 TINY = (
     "data=iris", "data.batch_size=16", "trainer.max_epochs=2", "tracking.log_model=false",
-    "trainer.checkpoint=false",
+    "trainer.checkpoint=false", PATIENT,
 )  # fmt: skip
 CHILDREN = (
     "SELECT uid.value FROM tags uid JOIN tags nested ON uid.run_uuid = nested.run_uuid AND "
@@ -149,7 +150,7 @@ def test_the_parent_holds_the_report(swept: Swept) -> None:
     assert "paired t tests, runs paired by seed" in note
     [found] = (swept.root / "artifacts").glob("*/artifacts/comparison")
     assert {path.name for path in found.iterdir()} == {
-        "report.html", "comparison.json", "groups.csv",
+        "report.html", "comparison.json", "groups.csv", "tests.csv",
     }  # fmt: skip
     page = (found / "report.html").read_text()
     assert "mlp-iris by activation, seed" in page
@@ -198,6 +199,10 @@ def test_tables_files_and_filters(swept: Swept, tmp_path: Path) -> None:
     assert "written to" in out
     rows = list(csv.DictReader((tmp_path / "c.csv").read_text().splitlines()))
     assert {(row["activation"], row["n"]) for row in rows} == {("relu", "2"), ("tanh", "2")}
+    [test] = csv.DictReader((tmp_path / "c-tests.csv").read_text().splitlines())
+    assert (test["group"], test["against"]) == ("activation=tanh", "activation=relu")
+    assert (test["test"], test["n"]) == ("paired t", "2")
+    assert float(test["p"]) == float(test["p_holm"]) > 0
     page = (tmp_path / "c.html").read_text()
     assert page.startswith("<!DOCTYPE html>")
     assert "dlframe compare last" in page
@@ -249,7 +254,10 @@ def test_a_replay_is_no_further_result(swept: Swept) -> None:
     [
         (["zzzz"], "no run answers to 'zzzz'"),
         (["last", "--by", "optimizer.lrr"], "did you mean 'optimizer.lr'"),
-        (["last", "--metric", "test/acuracy"], "did you mean 'test/accuracy'"),
+        (
+            ["last", "--metric", "test/acuracy"],
+            "did you mean 'test/accuracy' or",
+        ),
         (["last", "--baseline", "gelu"], "no group answers to --baseline 'gelu'"),
         (["last", "optimizer.lr>1"], "no run is selected by"),
         (["--experiment", "dlfram"], "did you mean 'dlframe'"),
@@ -311,7 +319,7 @@ def test_a_stopped_multirun_is_killed_and_keeps_what_finished(tmp_path: Path) ->
     assert process.stdout is not None
     first = json.loads(process.stdout.readline())
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=250)
     assert process.returncode == 130
     assert "stopped" in err
     assert status_of(tmp_path / "runs", first["parent"]) == "KILLED"

@@ -89,6 +89,10 @@ def test_the_server_shows_the_store_and_ends_with_ctrl_c(root: Path) -> None:
         assert named["run"]["info"]["run_name"] == "shown"
         assert get(f"{url}/get-artifact?path=hello.txt&run_uuid={run}") == "hello"
 
+        uid = next(path.name for path in root.iterdir() if (path / "spool.db").exists())
+        shown = dlframe("runs", "show", uid, "--uri", url, "--json", cwd=root.parent)
+        assert json.loads(shown.stdout)["link"] == found["run"], "where a server is, so is a page"
+
         listening = [c.laddr for p in children for c in p.net_connections() if c.status == "LISTEN"]
         assert listening == [("127.0.0.1", int(url.rpartition(":")[2]))]
         for evil in ({"Host": "evil.org"}, {"Origin": "http://evil.org"}):
