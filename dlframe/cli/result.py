@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from dlframe.cli.where import root_option
+from dlframe.tracking.where import root_option
 
 if TYPE_CHECKING:
     from dlframe.training.run import Run

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import json
 import resource
-import shlex
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from dlframe.tracking.earlier import Earlier
 from dlframe.tracking.provenance import command_line, environment, provenance_tags
 from dlframe.tracking.recorder import Recorder
 from dlframe.tracking.redaction import redacted_values
+from dlframe.tracking.where import root_option
 from dlframe.tracking.whole import write_whole
 from dlframe.training import figures
 from dlframe.training.checkpoint import LAST
@@ -159,8 +159,7 @@ class RunRecord:
 
     def _facts(self, changed: list[tuple[str, ...]]) -> note.Facts:
         size, trained = count_parameters(self.parts.network)
-        root = self.folder.parent
-        place = "" if root == Path("runs").absolute() else f" --root {shlex.quote(str(root))}"
+        place = root_option(self.folder.parent)
         uid, name = self.folder.name, self.parts.config["architecture"]["component"]
         return note.Facts(
             uid=uid,

@@ -1,12 +1,8 @@
 """A run: from a composed config to a recorded result, whatever happens on the way."""
 
-import errno
 import gc
 import math
 import os
-import shlex
-import signal
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -14,14 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from dlframe.config.validate import validate
 from dlframe.errors import (
     CheckpointError,
-    ConfigError,
-    DataError,
     DlframeError,
     RunTakenError,
     Stopped,
@@ -34,9 +26,9 @@ from dlframe.tracking.earlier import Earlier, earlier
 from dlframe.tracking.recorder import Recorder, new_uid
 from dlframe.tracking.redaction import redacted, without_credentials
 from dlframe.tracking.spool import FILE, Spool
-from dlframe.training.checkpoint import LAST
+from dlframe.training.ending import advice, is_stop, report, signal_of, translated
 from dlframe.training.fit import Fit
-from dlframe.training.prepare import CHECKPOINT, Parts, prepare, read_config, save
+from dlframe.training.prepare import Parts, prepare, read_config, save
 from dlframe.training.processes import read_order, report_result, run_apart
 from dlframe.training.record import Context, RunRecord
 from dlframe.training.resume import (
@@ -228,15 +220,15 @@ def _record(
             console.keep(run.folder / CONSOLE)
         _train(run, fit, record, checkpoint, before)
     except BaseException as error:
-        run.status = "KILLED" if _is_stop(error) else "FAILED"
+        run.status = "KILLED" if is_stop(error) else "FAILED"
         if record is not None:
             record.stop(fit.module)
-        console.close("stopped" if _is_stop(error) else _report(error))
-        recorder.finish(run.status, None if _is_stop(error) else redacted(_report(error)))
-        if _is_stop(error):  # what is recorded is delivered without anybody waiting
-            raise Stopped(_signal(error), _advice(run.folder)) from None
+        console.close("stopped" if is_stop(error) else report(error))
+        recorder.finish(run.status, None if is_stop(error) else redacted(report(error)))
+        if is_stop(error):  # what is recorded is delivered without anybody waiting
+            raise Stopped(signal_of(error), advice(run.folder)) from None
         _deliver(run, recorder, tracking["wait"], context)
-        said = _translated(error, recorder.folder)
+        said = translated(error, recorder.folder)
         if said is error:
             raise
         raise said from error
@@ -289,25 +281,6 @@ def _is_first_rank() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in names)
 
 
-def _advice(folder: Path) -> str:
-    """Say how to go on with a run that was stopped."""
-    if not (folder / CHECKPOINT).with_name(LAST).is_file():
-        return ""
-    default = folder.parent == Path("runs").absolute()
-    where = "" if default else f" --root {shlex.quote(str(folder.parent))}"
-    return f"; `dlframe resume {folder.name}{where}` goes on"
-
-
-def _is_stop(error: BaseException) -> bool:
-    return isinstance(error, (KeyboardInterrupt, SIGTERMException))
-
-
-def _signal(stop: BaseException) -> int:
-    if isinstance(stop, Stopped):
-        return stop.number
-    return signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT
-
-
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -316,32 +289,6 @@ def _make_folder(folder: Path) -> None:
             f"the run's folder {str(folder)!r} cannot be made ({error.strerror}); choose another place "
             "with tracking.root"
         ) from error
-
-
-def _report(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))
-
-
-def _translated(error: BaseException, folder: Path) -> BaseException:
-    """A user's error as one sentence; a programming error as it is."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
-        return StorageError(
-            f"the run cannot write to {str(folder)!r} ({error.strerror}); free space there or choose "
-            "another folder with tracking.root"
-        )
-    if isinstance(error, torch.OutOfMemoryError):
-        return DataError(
-            f"the device has too little memory ({str(error).splitlines()[0]}); lower data.batch_size, "
-            "or use trainer.precision=bf16-mixed"
-        )
-    if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
-        return ConfigError(
-            "batch normalization needs at least two examples per step; raise data.batch_size, or "
-            "choose another architecture.normalization"
-        )
-    if isinstance(error, MisconfigurationException):
-        return ConfigError(f"trainer: {error}")
-    return error
 
 
 def _deliver(run: Run, recorder: Recorder, seconds: float, context: Context) -> None:
