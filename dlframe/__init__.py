@@ -8,18 +8,21 @@ from dlframe.plugin.component import Component
 from dlframe.plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from dlframe.api import compose, load, train
+    from dlframe.analysis.comparison import Comparison
+    from dlframe.api import compare, compose, load, train
     from dlframe.training.predictor import Predictor
     from dlframe.training.run import Run
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "Component",
     "DlframeError",
     "Predictor",
     "Run",
     "__version__",
+    "compare",
     "compose",
     "hookimpl",
     "load",
@@ -27,8 +30,10 @@ __all__ = [
 ]
 
 _HOME = {
+    "Comparison": "dlframe.analysis.comparison",
     "Predictor": "dlframe.training.predictor",
     "Run": "dlframe.training.run",
+    "compare": "dlframe.api",
     "compose": "dlframe.api",
     "load": "dlframe.api",
     "train": "dlframe.api",

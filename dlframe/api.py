@@ -1,5 +1,6 @@
 """dlframe from Python and notebooks; torch is imported when training or loading starts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,11 @@ from dlframe.config.validate import validate
 from dlframe.errors import DlframeError
 
 if TYPE_CHECKING:
+    from dlframe.analysis.comparison import Comparison
     from dlframe.training.predictor import Predictor
     from dlframe.training.run import Run
 
-__all__ = ["compose", "load", "train"]
+__all__ = ["compare", "compose", "load", "train"]
 
 
 def compose(*overrides: str, config_dir: str | Path | None = None) -> dict[str, Any]:
@@ -75,3 +77,41 @@ def load(run: str, *, root: str | Path = "runs", uri: str | None = None) -> "Pre
     from dlframe.training.predictor import Predictor
 
     return Predictor.from_folder(find_run(run, Path(root), uri).folder)
+
+
+def compare(
+    *select: str,
+    by: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    baseline: str | None = None,
+    experiment: str | None = None,
+    root: str | Path = "runs",
+    uri: str | None = None,
+) -> "Comparison":
+    """Compare recorded runs: grouped by config, averaged over seeds, tested against each other.
+
+    Args:
+        select: as on the command line: ids of runs or multiruns, ``last`` for the latest multirun,
+            filters such as ``"optimizer=adam"``; none takes all runs.
+        by: config keys to group by; None takes all that vary, but for the seed.
+        metrics: names, with ``:min`` or ``:max`` behind where dlframe cannot know which is better.
+        baseline: the group to test the others against.
+        experiment: name of the experiment that the runs belong to.
+        root: the folder of the runs.
+        uri: an MLflow store to read instead of the folder.
+
+    Raises:
+        DlframeError: no such runs, keys, metrics or group, or they cannot be read.
+
+    Example:
+        >>> found = dlframe.compare("last", metrics=["test/loss"])
+        >>> found.metrics[0].summaries["activation=relu"].mean
+        0.31
+    """
+    from dlframe.analysis.chosen import read_chosen
+    from dlframe.analysis.comparison import compare as compared
+
+    chosen, odd = read_chosen(select, root=Path(root), uri=uri, experiment=experiment)
+    return compared(
+        chosen.runs, by=by, metrics=metrics, baseline=baseline, named=chosen.named, notes=odd
+    )

@@ -25,11 +25,16 @@ _WIDE = 240
 def run(argv: list[str]) -> int:
     """Select runs, compare them, and print or write what was found."""
     arguments = _parser().parse_intermixed_args(argv)
+    from dlframe.analysis.chosen import read_chosen
     from dlframe.analysis.comparison import compare
     from dlframe.analysis.export import tests_to_csv, to_csv, to_plain
 
     root = Path(arguments.root)
-    selection = _select(arguments, root)
+    selection, odd = read_chosen(
+        arguments.runs, root=root, uri=arguments.uri, experiment=arguments.experiment
+    )
+    for sentence in odd:
+        print(f"dlframe: {sentence}", file=sys.stderr)
     _check_finished(selection)
     by = None if arguments.by is None else _listed(arguments.by)
     comparison = compare(
@@ -112,32 +117,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _select(arguments: argparse.Namespace, root: Path) -> "Selection":
-    from dlframe.analysis.select import metrics_in, select
-
-    words, experiment = arguments.runs, arguments.experiment
-    if arguments.uri is not None:
-        from dlframe.analysis.remote import read_store
-        from dlframe.tracking.launch import resolve_uri
-
-        return select(read_store(resolve_uri(arguments.uri, root), experiment), words, experiment)
-    from dlframe.analysis.overview import list_root
-    from dlframe.analysis.runs import read_each
-
-    if not root.is_dir():
-        raise StorageError(
-            f"no folder of runs is at {arguments.root!r}; say where it is with --root, or which MLflow "
-            "store to read with --uri"
-        )
-    # Only of those that are compared, all that was recorded is read.
-    listed, broken = list_root(root, metrics_in(words))
-    _tell(broken)
-    found = select([each.run for each in reversed(listed)], words, experiment)
-    runs, broken = read_each([run.folder for run in found.runs if run.folder is not None])
-    _tell(broken)
-    return found._replace(runs=runs)
-
-
 def _check_finished(selection: "Selection") -> None:
     """Refuse runs of which none has a result.
 
@@ -151,11 +130,6 @@ def _check_finished(selection: "Selection") -> None:
             f"no run has finished of those to be compared ({found}); wait for them, or go on with one "
             "by `dlframe resume RUN`"
         )
-
-
-def _tell(sentences: list[str]) -> None:
-    for sentence in sentences:
-        print(f"dlframe: {sentence}", file=sys.stderr)
 
 
 def _listed(words: str) -> list[str]:

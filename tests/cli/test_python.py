@@ -12,6 +12,7 @@ from cli_support import QUICK, environment
 from sklearn.datasets import load_diabetes, load_iris
 
 import dlframe
+from dlframe.cli.main import main
 from dlframe.errors import (
     ComponentNotFoundError,
     ConfigError,
@@ -20,6 +21,7 @@ from dlframe.errors import (
     StorageError,
     TrainingDivergedError,
 )
+from dlframe.tracking.recorder import Recorder
 
 OFF = ("tracking.enabled=false", "trainer.max_epochs=2")
 
@@ -35,7 +37,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     "statement",
     [
         "import dlframe",
-        "import dlframe; dlframe.compose; dlframe.train; dlframe.load",
+        "import dlframe; dlframe.compose; dlframe.train; dlframe.load; dlframe.compare",
         "import dlframe; dlframe.compose('architecture=cnn', 'optimizer.lr=1')",
         "import dlframe\ntry:\n    dlframe.train('optimizer=adm')\nexcept dlframe.DlframeError: pass",
     ],
@@ -150,3 +152,36 @@ def test_errors_are_raised_as_what_they_are(
 def test_loading_what_is_not_there(name: str) -> None:
     with pytest.raises(RunNotFoundError, match=f"no run answers to '{name}'"):
         dlframe.load(name)
+
+
+def test_runs_are_compared_as_on_the_command_line(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    losses = {"relu": [0.5, 0.4, 0.45], "tanh": [0.6, 0.55, 0.7], "gelu": [0.3, 0.2, 0.4]}
+    for activation, values in losses.items():
+        for seed, loss in enumerate(values):
+            recorder = Recorder(
+                Path("runs"), uri=None, experiment="e", run_name=None, deliver=False
+            )
+            recorder.params({"activation": activation, "seed": seed, "data": "d"})
+            recorder.metrics({"test/loss": loss}, 1)
+            recorder.finish("FINISHED")
+    words = ("activation=relu,tanh", "seed<3")
+    found = dlframe.compare(*words, by=["activation"], metrics=["test/loss"], baseline="relu")
+    assert isinstance(found, dlframe.Comparison)
+    assert [group.label for group in found.grouping.groups] == [
+        "activation=relu",
+        "activation=tanh",
+    ]
+    options = ("--by", "activation", "--metric", "test/loss", "--baseline", "relu", "--json")
+    assert main(["compare", *words, *options]) == 0
+    [metric] = json.loads(capsys.readouterr().out)["metrics"]
+    [test] = found.metrics[0].pairs
+    assert metric["tests"][0]["p"] == test.contrast.p
+    assert found.metrics[0].summaries["activation=tanh"].mean == pytest.approx(
+        np.mean([0.6, 0.55, 0.7])
+    )
+    with pytest.raises(RunNotFoundError, match="the values of activation are gelu, relu, tanh"):
+        dlframe.compare("activation=elu")
+    with pytest.raises(StorageError, match="there is no store"):
+        dlframe.compare(uri="sqlite:///nope.db")
