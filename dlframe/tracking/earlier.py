@@ -25,6 +25,7 @@ class Earlier:
     Args:
         attempts: how many processes have trained it, one that does now included.
         status: how the last one ended; None while it has not, or was not recorded.
+        previous: how the one before ended; likewise.
         described: whether config and data have been recorded.
         error: what went wrong, where that was recorded.
         steps: the last step at which each metric was recorded.
@@ -33,6 +34,7 @@ class Earlier:
 
     attempts: int = 0
     status: str | None = None
+    previous: str | None = None
     described: bool = False
     error: str | None = None
     steps: dict[str, int] = field(default_factory=dict)
@@ -66,7 +68,7 @@ def earlier(folder: Path) -> Earlier:
         match record.kind:
             case "start":
                 found.attempts += 1
-                found.status = found.error = None
+                found.previous, found.status, found.error = found.status, None, None
             case "finish":
                 found.status, found.error = str(record.body["status"]), record.body["error"]
             case "dataset":

@@ -213,6 +213,9 @@ def _record(
         alert=alert_options(tracking),
     )
     before = earlier(run.folder)  # after the recorder has taken in what a killed process left
+    if context["again"] and before.previous == "FINISHED":
+        recorder.finish("FINISHED")
+        raise RunTakenError(f"run {uid!r} was finished by another process in the meantime")
     record = RunRecord(recorder, fit.parts, run.folder, context, before) if first else None
     try:
         _make_folder(run.folder)
