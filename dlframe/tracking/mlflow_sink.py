@@ -20,7 +20,7 @@ from dlframe.errors import StorageError
 from dlframe.tracking import names
 from dlframe.tracking.mlflow_end import end_run, set_status
 from dlframe.tracking.mlflow_errors import of_database, reason, refused
-from dlframe.tracking.mlflow_pages import set_up_experiment
+from dlframe.tracking.mlflow_pages import remove_error, set_up_experiment
 from dlframe.tracking.mlflow_rejects import DeletedError, Item, put_aside, send_all
 from dlframe.tracking.mlflow_store import (
     PARENT_TAG,
@@ -216,6 +216,7 @@ class MlflowSink(Sink):
             case "start":
                 if record.seq > 1:
                     client.update_run(run_id, status="RUNNING")
+                    remove_error(client, run_id)
                     for key, value in self._parent_tags(
                         client, run, state["experiment_id"]
                     ).items():

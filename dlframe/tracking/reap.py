@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dlframe.errors import StorageError
 from dlframe.tracking.journal import recover
+from dlframe.tracking.life import may_live
 from dlframe.tracking.recorder import user_name
 from dlframe.tracking.spool import FILE, OFFLINE, Spool, claim, entry
 from dlframe.tracking.stores import asking
@@ -55,8 +56,10 @@ def close_if_dead(folder: Path, spool: Spool) -> bool:
         last = spool.last()
         if last is None or last[1] == "finish":
             return False
+        if may_live(spool, claimed):
+            return False
         sign_of_life = os.fstat(claimed).st_mtime_ns // 1_000_000
-        body = {"status": "KILLED", "error": _SAID}
+        body = {"status": "KILLED", "error": _SAID, "presumed": True}
         spool.append([entry("finish", max(last[2], sign_of_life), body)])
         return True
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from dlframe.errors import RunNotFoundError, StorageError
 from dlframe.tracking.credentials import kept_apart
 from dlframe.tracking.launch import ensure_delivery, resolve_uri
+from dlframe.tracking.life import may_live
 from dlframe.tracking.progress import Delivery, progress
 from dlframe.tracking.spool import FILE, MARKER, OFFLINE, Spool, claim
 
@@ -135,7 +136,7 @@ def _is_over(folder: Path) -> bool:
     """Whether the run has its final status, or is being trained."""
     with closing(Spool(folder)) as spool:
         last = spool.last()
-    if last is None or last[1] == "finish":
-        return True
-    with claim(folder) as claimed:
-        return claimed is None
+        if last is None or last[1] == "finish":
+            return True
+        with claim(folder) as claimed:
+            return claimed is None or may_live(spool, claimed)

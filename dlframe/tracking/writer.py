@@ -105,7 +105,7 @@ class Writer:
             # Later steps of the computer's clock leave the recorded times alone.
             self._ahead = max(info.created, last[2] if last else 0) - _ticks()
             self._seq = last[0] + 1 if last else 1
-            spool.append([self._entry("start", {"pid": os.getpid()})])
+            spool.append([self._entry("start", _process())])
             self._journal = Journal(self._folder)
             if self._deliver:
                 ensure_delivery(self._root)
@@ -275,6 +275,10 @@ class Writer:
         self.left = True
         self._closing.detach()
         self._release()
+
+
+def _process() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": os.uname().nodename}
 
 
 def _forget_in_children(writer: Writer) -> None:
