@@ -4,14 +4,14 @@
 import json
 import posixpath
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import requests
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,15 +25,16 @@ from dlframe.tracking.mlflow_rejects import DeletedError, Item, put_aside, send_
 from dlframe.tracking.mlflow_store import (
     PARENT_TAG,
     UID_TAG,
+    close_store,
     experiment_of,
-    make_store,
+    identity,
+    open_store,
     runs_of,
     weight,
 )
 from dlframe.tracking.redaction import without_credentials
-from dlframe.tracking.sinks import PendingRun, Sink, UnreachableError
+from dlframe.tracking.sinks import LostError, PendingRun, Sink, UnreachableError
 from dlframe.tracking.spool import FILE, Record, Spool
-from dlframe.tracking.stores import check_database
 from dlframe.tracking.whole import write_whole
 
 __all__ = ["MlflowSink"]
@@ -51,33 +52,59 @@ class MlflowSink(Sink):
 
     def __init__(self) -> None:
         self._clients: dict[str, MlflowClient] = {}
+        self._files: dict[str, tuple[int, int] | None] = {}
+        self._known: set[tuple[str, str]] = set()
 
     def deliver(
         self, run: PendingRun, records: Sequence[Record], state: dict[str, Any]
     ) -> Iterator[int]:
         """Send ``records`` in order; see ``Sink``."""
         try:
-            client = self._client(run)
+            client = self._client(run, state)
             if "run_id" not in state:
                 self._begin(client, run, state)
             for part in _parts(records):
                 if "notice" not in state:
                     self._send(client, run, part, state, records[-1])
+                    self._check_file(run)
                 yield part[-1].seq
         except _STORE_ERRORS as error:
             raise UnreachableError(_sentence(run, error)) from error
 
-    def _client(self, run: PendingRun) -> MlflowClient:
+    def _client(self, run: PendingRun, state: dict[str, Any]) -> MlflowClient:
+        if run.uri in self._clients:
+            with suppress(LostError):
+                self._check_file(run)
         if run.uri not in self._clients:
-            if run.info.uri is None:
-                make_store(Path(run.uri.removeprefix("sqlite:///")))
-            elif "://" in run.uri and not run.uri.startswith(("http://", "https://", "file:")):
-                try:
-                    check_database(run.uri)
-                except StorageError as error:
-                    raise UnreachableError(str(error)) from error
-            self._clients[run.uri] = MlflowClient(run.uri)
-        return self._clients[run.uri]
+            self._clients[run.uri] = open_store(run.uri)
+            self._files[run.uri] = identity(run.uri)
+        client = self._clients[run.uri]
+        if "run_id" in state and (run.uri, run.info.uid) not in self._known:
+            self._check_run(client, run, state["run_id"])
+        self._known.add((run.uri, run.info.uid))
+        return client
+
+    def _check_file(self, run: PendingRun) -> None:
+        """Make sure that a store's file is the one that the client has open.
+
+        Raises:
+            LostError: it was deleted or replaced: what was sent went nowhere.
+        """
+        if identity(run.uri) != self._files[run.uri]:
+            close_store(self._clients.pop(run.uri))
+            self._known.clear()
+            raise LostError(f"{run.uri} was deleted or replaced; all is sent again")
+
+    def _check_run(self, client: MlflowClient, run: PendingRun, run_id: str) -> None:
+        """Make sure that the file of a store still holds the run."""
+        if self._files[run.uri] is None:
+            return
+        try:
+            client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise LostError(f"{run.uri} has lost the run; all is sent again") from error
+            raise
 
     def _begin(self, client: MlflowClient, run: PendingRun, state: dict[str, Any]) -> None:
         try:

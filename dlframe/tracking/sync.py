@@ -12,7 +12,8 @@ from dlframe.tracking.credentials import kept_apart
 from dlframe.tracking.launch import ensure_delivery, resolve_uri
 from dlframe.tracking.life import may_live
 from dlframe.tracking.progress import Delivery, progress
-from dlframe.tracking.spool import FILE, MARKER, OFFLINE, Spool, claim
+from dlframe.tracking.spool import FILE, MARKER, OFFLINE, Cursor, Spool, claim
+from dlframe.tracking.stores import file_of
 
 __all__ = ["recorded_in", "release", "unusable", "wait"]
 
@@ -77,12 +78,22 @@ def _release(folder: Path, uri: str | None) -> bool:
         if uri is not None:
             spool.redirect(kept_apart(resolve_uri(uri, folder.parent), folder.parent))
         (folder / OFFLINE).unlink(missing_ok=True)
-        last = spool.last()
-        to = resolve_uri(spool.info().uri, folder.parent)
-        if last is None or (last[1] == "finish" and spool.delivered(to) >= last[0]):
+        last, info = spool.last(), spool.info()
+        if last is None:
             return False
+        to = resolve_uri(info.uri, folder.parent)
+        if last[1] == "finish" and spool.delivered(to) >= last[0]:
+            if "mlflow" not in info.sinks or not _is_gone(to):
+                return False
+            spool.advance("mlflow", Cursor())  # all is delivered again
     with claim(folder):  # which leaves the marker that the delivery process looks for
         return (folder / MARKER).exists()
+
+
+def _is_gone(uri: str) -> bool:
+    """Whether it is a SQLite store that was deleted."""
+    file = file_of(uri)
+    return file is not None and not file.exists()
 
 
 def _start(root: Path) -> None:
