@@ -6,6 +6,7 @@ the delivery process, where ``torch.utils.tensorboard`` takes 200.
 
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from dlframe.errors import StorageError
 from dlframe.tracking.entries import Record
-from dlframe.tracking.names import text
+from dlframe.tracking.names import number, step, text
 from dlframe.tracking.sinks import PendingRun, Sink
 
 __all__ = ["TensorboardSink"]
@@ -61,9 +63,13 @@ def _values(folder: Path, record: Record) -> Iterator[Summary.Value]:
     match record.kind:
         case "metrics":
             for name, value in record.body["values"].items():
-                yield Summary.Value(tag=name, simple_value=float(value))
+                with suppress(StorageError):  # what is none, MLflow's sink puts aside
+                    step(record.body["step"])
+                    yield Summary.Value(tag=text(name), simple_value=number(value))
         case "params" | "tags":
-            rows = [f"| {name} | {text(value)} |" for name, value in record.body["values"].items()]
+            rows = [
+                f"| {text(name)} | {text(value)} |" for name, value in record.body["values"].items()
+            ]
             table = "\n".join(["| name | value |", "| --- | --- |", *rows])
             yield from text_pb(f"{record.kind}/{record.seq}", table).value
         case "artifact":
@@ -77,4 +83,4 @@ def _image(path: Path) -> Iterator[Summary.Value]:
     if data.startswith(_PNG):
         width, height = struct.unpack(">II", data[_SIZE])
         image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=data)
-        yield Summary.Value(tag=f"figures/{path.stem}", image=image)
+        yield Summary.Value(tag=f"figures/{text(path.stem)}", image=image)

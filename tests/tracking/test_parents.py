@@ -1,6 +1,8 @@
 """A run that stands for others: whatever is delivered first, each child is under one parent."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,33 @@ def test_a_run_that_goes_on_in_another_multirun_moves_there(root: Path) -> None:
         second.uid: ("both", "FINISHED", None),
         child.uid: ("child", "FINISHED", second.uid),
     }
+
+
+def test_more_children_than_mlflow_names_at_once_find_their_parent(root: Path) -> None:
+    parent = parent_in(root, deliver=True)
+    parent.metrics({"a": 1.0}, 0)
+    assert parent.wait(120.0).complete
+    run = parent.wait(0).mlflow_run_id
+    with closing(sqlite3.connect(root / "mlflow.db", timeout=60)) as store, store:
+        for number in range(1010):
+            store.execute(
+                "INSERT INTO runs (run_uuid, name, status, start_time, lifecycle_stage, artifact_uri, "
+                "user_id, experiment_id) SELECT ?, 'child', 'FINISHED', ?, 'active', '', '', "
+                "experiment_id FROM runs WHERE run_uuid = ?",
+                (f"child-{number}", number, run),
+            )
+            tags = {"dlframe.run_uid": f"child-{number}", "dlframe.parent_uid": parent.uid}
+            if number >= 5:  # the oldest come last, and are still to be taken in
+                tags["mlflow.parentRunId"] = str(run)
+            store.executemany(
+                "INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)",
+                [(key, value, f"child-{number}") for key, value in tags.items()],
+            )
+    parent.finish("FINISHED")
+    assert parent.wait(120.0).complete
+    found = stored(root / "mlflow.db")
+    assert {above for _, _, above in found.values()} == {None, parent.uid}
+    assert sum(above is not None for _, _, above in found.values()) == 1010
 
 
 @pytest.mark.slow

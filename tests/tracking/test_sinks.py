@@ -118,7 +118,10 @@ def test_tensorboard_gets_a_record_once_although_it_is_sent_twice(root: Path) ->
     first = [Record(2, "metrics", 5000, {"step": 1, "values": {"a": 0.5}})]
     second = [
         Record(3, "metrics", 6000, {"step": 2, "values": {"a": 0.25, "b": float("nan")}}),
-        Record(4, "params", 6000, {"values": {"lr": 0.1}}),
+        Record(4, "params", 6000, {"values": {"lr": 0.1, "path": "/tmp/caf\udce9"}}),
+        Record(
+            4, "metrics", 6000, {"step": 2**70, "values": {"a": "none", "b": 10**400, "c": 1.0}}
+        ),
         Record(5, "artifact", 6000, {"path": "roc.png", "folder": "figures"}),
     ]
     state: dict[str, Any] = {}
