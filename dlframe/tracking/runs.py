@@ -15,6 +15,7 @@ from dlframe.tracking.launch import resolve_uri
 from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.spool import FILE, Spool
 from dlframe.tracking.stores import asking
+from dlframe.tracking.sync import unusable
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -29,6 +30,7 @@ _RECENT = 5
 _PAGE = 1000
 _UID_TAG = "dlframe.run_uid"
 _DOWNLOADS = "downloads"
+_CHECKPOINTS = "checkpoints"
 _ELSEWHERE = "dlframe.artifact"
 _UID = re.compile(r"[\w-]+")
 BROKEN = (sqlite3.Error, OSError, TypeError, ValueError, LookupError)
@@ -96,20 +98,18 @@ def find_folder(name: str, root: Path) -> Path:
 
 
 def unreadable(folder: Path, error: Exception) -> str:
-    """Return what to say of a run whose spool cannot be read: nothing of it has to be removed.
+    """Return what to say of a run whose spool cannot be read: its checkpoints are not lost.
 
     Args:
         folder: the run's folder.
         error: what came of reading.
     """
-    resumed = (
-        f", and `dlframe resume {folder.name}` goes on from its checkpoints"
-        if (folder / "checkpoints").is_dir()
-        else ""
-    )
+    said = unusable(folder, error)
+    if not (folder / _CHECKPOINTS).is_dir():
+        return said
     return (
-        f"{str(folder / FILE)!r} is no readable spool ({error}); move it away with those that are "
-        f"called like it ({FILE}-wal, {FILE}-shm){resumed}"
+        f"{said}: once it is away, with {FILE}-wal and {FILE}-shm, `dlframe resume {folder.name}` goes "
+        "on from the run's checkpoints"
     )
 
 
@@ -129,7 +129,7 @@ def _named(name: str, folders: dict[str, Path]) -> Path | None:
 
 
 def _latest(folders: dict[str, Path], root: Path) -> Path:
-    trained = [uid for uid in folders if (folders[uid] / "checkpoints" / "best.ckpt").is_file()]
+    trained = [uid for uid in folders if (folders[uid] / _CHECKPOINTS / "best.ckpt").is_file()]
     if not trained:
         raise RunNotFoundError(
             f"no run in {str(root)!r} kept its weights yet; train one with `dlframe train`, or say "

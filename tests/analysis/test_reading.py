@@ -77,7 +77,7 @@ def damage(folder: Path) -> str:
     with closing(sqlite3.connect(folder / FILE)) as spool:
         spool.execute("UPDATE records SET body = '{' WHERE kind = 'metrics'")
         spool.commit()
-    return f"{str(folder / FILE)!r} is no readable spool ("
+    return f"{str(folder / FILE)!r} cannot be read ("
 
 
 def test_a_broken_run_hides_no_other(root: Path, capsys: Capture) -> None:
@@ -89,7 +89,7 @@ def test_a_broken_run_hides_no_other(root: Path, capsys: Capture) -> None:
     )
     assert len(lines) == 2
     assert any(said in line for line in lines)
-    assert not any("remove" in line for line in lines)
+    assert all("move it away or mend it" in line for line in lines)
     runs, notes = read_children(root, PARENT)
     assert (len(runs), len(notes)) == (4, 2)
 
@@ -102,8 +102,8 @@ def test_what_to_do_with_a_broken_spool_loses_nothing(root: Path, capsys: Captur
     told = capsys.readouterr().err
     assert said in told
     assert told.rstrip().endswith(
-        "; move it away with those that are called like it (spool.db-wal, spool.db-shm), and `dlframe "
-        f"resume {folder.name}` goes on from its checkpoints"
+        "; move it away or mend it: once it is away, with spool.db-wal and spool.db-shm, `dlframe "
+        f"resume {folder.name}` goes on from the run's checkpoints"
     )
 
 

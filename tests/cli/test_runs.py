@@ -205,7 +205,7 @@ def test_a_broken_spool_hides_no_other_run(root: Path, capsys: Capture) -> None:
     code, out, err = run(capsys, "--root", str(root), "--json")
     assert code == 0
     assert [each["id"] for each in json.loads(out)] == [D, B, A]
-    assert f"{str(root / C / FILE)!r} is no readable spool" in one_sentence(err)
+    assert f"{str(root / C / FILE)!r} cannot be read (" in one_sentence(err)
 
 
 def test_a_copied_folder_is_no_further_run(root: Path, capsys: Capture) -> None:

@@ -69,7 +69,7 @@ def test_the_folder_of_a_run_without_config_is_found(three: Path) -> None:
 
 def test_a_broken_spool_says_so(three: Path) -> None:
     (three / "20261120-080000-aaaa" / FILE).write_bytes(b"no database" * 500)
-    with pytest.raises(StorageError, match="is no readable spool"):
+    with pytest.raises(StorageError, match="cannot be read"):
         find_run("aaaa", three, None)
 
 
