@@ -159,22 +159,30 @@ class DeliveryLoop:
         if last is None:
             _discard(run.folder)
             return
-        if time.monotonic() - run.checked_at >= _LIVE_INTERVAL:
-            run.checked_at = time.monotonic()
-            if resolve_uri(run.spool.info().uri, self._root) != run.uri:
-                self._close(run.folder)  # it goes elsewhere from now on
-                return
-            if last[1] != "finish":
-                if close_if_dead(run.folder, run.spool):
-                    _log.warning("%s: its process ended without a word", run.folder.name)
-                _measure(run, last[0])
-        if last[1] != "finish" or run.spool.delivered(run.uri) < last[0]:
+        over = last[1] == "finish"
+        if not over and time.monotonic() - run.checked_at < _LIVE_INTERVAL:
+            return
+        run.checked_at = time.monotonic()
+        if self._goes_elsewhere(run):
+            self._close(run.folder)
+            return
+        if not over:
+            if close_if_dead(run.folder, run.spool):
+                _log.warning("%s: its process ended without a word", run.folder.name)
+            _measure(run, last[0])
+            return
+        if run.spool.delivered(run.uri) < last[0]:
             return
         with claim(run.folder) as claimed:
-            # While the claim was free, a training may have gone on with the run.
-            if claimed is not None and run.spool.last() == last:
+            # While the claim was free, a training may have gone on with the run, or sync sent it on.
+            if claimed is None or self._goes_elsewhere(run):
+                return
+            if run.spool.last() == last:
                 (run.folder / MARKER).unlink()
                 _log.info("%s: delivered", run.folder.name)
+
+    def _goes_elsewhere(self, run: OpenRun) -> bool:
+        return resolve_uri(run.spool.info().uri, self._root) != run.uri
 
 
 def _measure(run: OpenRun, last: int) -> None:

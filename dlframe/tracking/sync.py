@@ -17,6 +17,8 @@ from dlframe.tracking.stores import file_of
 
 __all__ = ["recorded_in", "release", "unusable", "wait"]
 
+_PATIENCE = 0.5
+
 
 def recorded_in(folder: Path) -> list[Path]:
     """Return the folders of the recorded runs in ``folder``, which may be a run's own.
@@ -86,8 +88,15 @@ def _release(folder: Path, uri: str | None) -> bool:
             if "mlflow" not in info.sinks or not _is_gone(to):
                 return False
             spool.advance("mlflow", Cursor())  # all is delivered again
-    with claim(folder):  # which leaves the marker that the delivery process looks for
-        return (folder / MARKER).exists()
+    end = time.monotonic() + _PATIENCE
+    while True:
+        with claim(
+            folder
+        ) as claimed:  # which leaves the marker that the delivery process looks for
+            # That process holds the claim for a moment while it takes the marker of a run away.
+            if claimed is not None or time.monotonic() > end:
+                return (folder / MARKER).exists()
+        time.sleep(0.01)
 
 
 def _is_gone(uri: str) -> bool:

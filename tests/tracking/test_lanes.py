@@ -143,6 +143,19 @@ def test_a_server_that_hangs_holds_up_no_other_store(
     assert sql(root / "mlflow.db", "SELECT status FROM runs") == [("FINISHED",), ("FINISHED",)]
 
 
+def test_a_run_can_be_sent_elsewhere_at_any_moment(root: Path, tmp_path: Path) -> None:
+    recorder = Recorder(root, uri=None, experiment="e", run_name=None)
+    recorder.metrics({"a": 1.0}, 1)
+    recorder.finish("FINISHED")
+    assert recorder.wait(120).complete
+    for number in range(4):  # to a new store, and on as soon as it is there
+        store = tmp_path / f"{number}.db"
+        assert sync.release([recorder.folder], f"sqlite:///{store}") == ([recorder.folder], [])
+        found = sync.wait([recorder.folder], 120, lambda *_: None)[recorder.folder]
+        assert found.complete, found
+        assert sql(store, "SELECT status FROM runs") == [("FINISHED",)]
+
+
 def test_a_backlog_of_samples_is_not_read_while_the_server_is_away(root: Path) -> None:
     recorder = Recorder(root, uri="http://127.0.0.1:1", experiment="e", run_name=None)
     values = {f"system/{name}": 1.5 for name in ("cpu_percent", "memory_percent", "gpu0_percent")}
