@@ -20,7 +20,7 @@ def delete(store: Path) -> None:
         (store.parent / name).unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("given", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_store_that_is_deleted_gets_everything_again(
     root: Path, tmp_path: Path, given: bool
 ) -> None:
