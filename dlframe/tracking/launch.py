@@ -1,5 +1,6 @@
 """Where a tracking root keeps its store, and how its delivery process is started."""
 
+import atexit
 import fcntl
 import os
 import re
@@ -90,6 +91,13 @@ def ensure_delivery(root: Path) -> bool:
             )
         )
     return True
+
+
+@atexit.register
+def _let_go() -> None:
+    """Leave delivery processes to themselves; at this process's end Popen would warn of each."""
+    for process in _started:
+        process.returncode = process.poll() or 0
 
 
 def wants_credentials(sentence: str) -> bool:
