@@ -4,16 +4,18 @@ import json
 import math
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dlframe.tracking.spool import FILE, Record, Spool, claim
+from dlframe.tracking.spool import FILE, Record, Spool, is_claimed
 from dlframe.tracking.sync import unusable
 
 __all__ = ["METRICS", "Earlier", "earlier", "recorded_metrics", "unfinished"]
 
+_PATIENCE = 1.0
 METRICS = "metrics.json"
 """The metrics of a run that was fetched from MLflow, as a list of name, step and value."""
 
@@ -119,8 +121,13 @@ def unfinished(root: Path) -> Iterator[Path]:
 
 
 def _is_free(folder: Path) -> bool:
-    with claim(folder) as claimed:
-        return claimed is not None
+    """Whether nobody trains the run; the delivery process holds its claim too, for moments."""
+    end = time.monotonic() + _PATIENCE
+    while is_claimed(folder):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _records(folder: Path) -> Iterator[Record]:
