@@ -48,6 +48,7 @@ def main(argv: list[str]) -> int:
         )
     try:
         code: int = import_module(f"dlframe.cli.{name}").run(argv[1:])
+        sys.stdout.flush()  # here, where it is known what to do if nobody reads it
         return code
     except KeyboardInterrupt as stop:
         number = stop.number if isinstance(stop, Stopped) else signal.SIGINT

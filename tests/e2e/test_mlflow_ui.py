@@ -72,6 +72,8 @@ def shown(browser: Browser, place: Path) -> Iterator[Recorded]:
         _start(place, "train", "-m", "optimizer=adam,sgd", "seed=7", *QUICK),
     ]
     lines = [json.loads(line) for each in training for line in _output(each).splitlines()]
+    for line in lines:  # a job of a multirun ends before it is delivered
+        line["mlflow_run_id"] = _mlflow_id(place, line["run"])
     single, adam, sgd = lines
     server = _start(place, "ui", "--json")
     try:
