@@ -68,15 +68,20 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def _serve(store: "Store", root: Path, wanted: int | None, *, as_json: bool) -> int:
     from dlframe.tracking.redaction import without_credentials
-    from dlframe.tracking.server import HOST, free_port, serving
+    from dlframe.tracking.server import HOST, PortTakenError, free_port, serving
 
-    port = free_port(wanted)
-    url = f"http://{HOST}:{port}"
     if not as_json:
         print(f"starting MLflow's server on {without_credentials(store.uri)} ...", file=sys.stderr)
-    with serving(store.uri, root, port, _PATIENCE) as server:
-        _say(url, store, os.getpid(), as_json=as_json)
-        server.wait()
+    while True:
+        port = free_port(wanted)
+        try:
+            with serving(store.uri, root, port, _PATIENCE) as server:
+                _say(f"http://{HOST}:{port}", store, os.getpid(), as_json=as_json)
+                server.wait()
+            break
+        except PortTakenError:
+            if wanted is not None:
+                raise
     raise StorageError("MLflow's server has ended by itself; start it again with `dlframe ui`")
 
 

@@ -20,12 +20,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from dlframe.errors import StorageError
 from dlframe.tracking.launch import child_environment
 from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.stores import meaning
 
-__all__ = ["HOST", "PORT", "answers", "free_port", "main", "serving"]
+__all__ = ["HOST", "PORT", "PortTakenError", "answers", "free_port", "main", "serving"]
 
 PORT = 5000
 """The port that is tried first; it is MLflow's own."""
@@ -39,6 +41,10 @@ _OPTIONS = (
 )  # fmt: skip
 """Variables of MLflow's, after ``MLFLOW_``, that are meant for a user's own server, not for this one;
 likewise all of ``MLFLOW_SERVER_*``, which may switch its protection off."""
+
+
+class PortTakenError(StorageError):
+    """Another program took the port between the look at it and the start of the server."""
 
 
 def free_port(wanted: int | None = None) -> int:
@@ -78,6 +84,7 @@ def serving(uri: str, root: Path, port: int, patience: float) -> Iterator[subpro
 
     Raises:
         StorageError: the server ended or did not answer in time.
+        PortTakenError: another program has the port.
     """
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -127,8 +134,11 @@ def _wait_for_answer(
     process: subprocess.Popen[bytes], uri: str, port: int, patience: float, log: IO[bytes]
 ) -> None:
     store, end = without_credentials(uri), time.monotonic() + patience
-    while not answers(f"http://{HOST}:{port}"):
+    # Another program may have taken the port since it was found free, even with another MLflow.
+    while not (_listens(process, port) and answers(f"http://{HOST}:{port}")):
         if process.poll() is not None:
+            if answers(f"http://{HOST}:{port}"):
+                raise PortTakenError(f"port {port} was taken just now; choose another with --port")
             raise StorageError(f"MLflow's server cannot show {store}: {_said(log)}")
         if time.monotonic() > end:
             raise StorageError(
@@ -136,6 +146,19 @@ def _wait_for_answer(
                 "program holds the store"
             )
         time.sleep(0.1)
+
+
+def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether the process, or one that it started, listens on the port."""
+    try:
+        first = psutil.Process(process.pid)
+        return any(
+            found.status == psutil.CONN_LISTEN and found.laddr.port == port
+            for each in (first, *first.children(recursive=True))
+            for found in each.net_connections("tcp")
+        )
+    except psutil.Error:  # it has ended
+        return False
 
 
 def answers(url: str) -> bool:

@@ -108,6 +108,34 @@ def test_the_server_shows_the_store_and_ends_with_ctrl_c(root: Path) -> None:
     gone(children)
 
 
+def test_two_that_are_started_at_once_show_each_its_own(root: Path) -> None:
+    """Both find the same port free."""
+    other = root.parent / "other"
+    other.mkdir()
+    with (
+        closing(sqlite3.connect(root / "mlflow.db")) as store,
+        closing(sqlite3.connect(other / "mlflow.db")) as copy,
+    ):
+        store.backup(copy)
+        with copy:
+            copy.execute("UPDATE runs SET name = 'other'")
+    [(run,)] = recorded(root, "SELECT run_uuid FROM runs")
+    uris = [f"sqlite:///{folder / 'mlflow.db'}" for folder in (root, other)]
+    processes = [started("--json", "--uri", uri, cwd=root.parent) for uri in uris]
+    try:
+        names = []
+        for process in processes:
+            assert process.stdout is not None
+            url = json.loads(process.stdout.readline())["url"]
+            named = json.loads(get(f"{url}/api/2.0/mlflow/runs/get?run_id={run}"))
+            names.append(named["run"]["info"]["run_name"])
+        assert names == ["shown", "other"]
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=200)
+
+
 def test_nothing_is_left_when_the_command_is_killed(root: Path) -> None:
     process = started(cwd=root.parent)
     try:
