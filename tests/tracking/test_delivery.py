@@ -312,9 +312,19 @@ def test_delivering_everything_again_changes_nothing(delivered: Delivered) -> No
     assert (delivered.folder / "rejected.jsonl").read_text() == rejected
 
 
+def copy_of_store(delivered: Delivered, folder: Path) -> str:
+    """The address of a store of one's own: other tests look at the shared one, in any order."""
+    with (
+        closing(sqlite3.connect(delivered.root / "mlflow.db")) as shared,
+        closing(sqlite3.connect(folder / "own.db")) as own,
+    ):
+        shared.backup(own)
+    return f"sqlite:///{folder / 'own.db'}"
+
+
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 def test_a_deleted_experiment_is_one_sentence(delivered: Delivered, tmp_path: Path) -> None:
-    uri = delivered.delivery.tracking_uri
+    uri = copy_of_store(delivered, tmp_path)
     MlflowClient(uri).delete_experiment(MlflowClient(uri).create_experiment("gone"))
     recorder = Recorder(tmp_path, uri=uri, experiment="gone", run_name=None, deliver=False)
     recorder.finish("FINISHED")
@@ -332,7 +342,7 @@ def test_a_second_run_that_a_slow_server_made_late_is_removed(
 ) -> None:
     recorder = Recorder(
         tmp_path,
-        uri=delivered.delivery.tracking_uri,
+        uri=copy_of_store(delivered, tmp_path),
         experiment="late",
         run_name=None,
         deliver=False,
