@@ -6,6 +6,7 @@ Metrics, of which there are many, are written in binary, a third of what JSON ta
 import json
 from array import array
 from collections.abc import Mapping
+from functools import lru_cache
 from struct import Struct, error
 from typing import Any, Literal, NamedTuple
 
@@ -52,8 +53,15 @@ def entry(kind: Kind, time: int, body: Mapping[str, Any], seq: int | None = None
         ValueError: the content holds itself.
         Exception: whatever a value raises that is asked for its number.
     """
-    packed = _packed(body["step"], body["values"]) if kind == "metrics" else None
-    return Entry(seq, kind, time, _encode(body) if packed is None else packed)
+    if kind == "metrics":
+        try:
+            values = body["values"]
+            layout, names = _layout(tuple(values))
+            packed = layout.pack(body["step"], len(values), *values.values())
+            return Entry(seq, kind, time, packed + names)
+        except (TypeError, ValueError, OverflowError, error):
+            pass  # no numbers, or too odd a name: JSON holds them
+    return Entry(seq, kind, time, _encode(body))
 
 
 def decoded(content: str | bytes) -> dict[str, Any]:
@@ -76,15 +84,17 @@ def decoded(content: str | bytes) -> dict[str, Any]:
         raise ValueError(str(problem)) from problem
 
 
-def _packed(step: Any, values: Mapping[str, Any]) -> bytes | None:
-    """Return metrics in binary, or None for what is no number, or too odd a name."""
-    try:
-        numbers, names = array("d", values.values()), "\0".join(values)
-        if values and names.count("\0") != len(values) - 1:
-            return None
-        return _METRICS.pack(step, len(numbers)) + numbers.tobytes() + names.encode()
-    except (TypeError, ValueError, OverflowError, error):
-        return None
+@lru_cache(maxsize=256)  # a training records the same few sets of names again and again
+def _layout(names: tuple[str, ...]) -> tuple[Struct, bytes]:
+    """Return how metrics of these names are packed, and the names as they are written.
+
+    Raises:
+        ValueError: a name holds what separates names.
+    """
+    joined = "\0".join(names)
+    if names and joined.count("\0") != len(names) - 1:
+        raise ValueError(joined)
+    return Struct(f"{_METRICS.format}{len(names)}d"), joined.encode()
 
 
 def _plain(value: Any) -> Any:

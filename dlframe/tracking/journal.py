@@ -40,13 +40,13 @@ class Journal:
         Raises:
             OSError: the disk is full or cannot be written.
         """
-        content = entry.content
-        data = content.encode() if isinstance(content, str) else content
-        head = _HEAD.pack(
-            len(data), entry.seq, entry.time, entry.kind.encode(), isinstance(content, str)
-        )
-        written = os.write(self._file, head + data)
-        if written < len(head) + len(data):
+        seq, kind, moment, data = entry
+        text = isinstance(data, str)
+        if isinstance(data, str):
+            data = data.encode()
+        whole = _HEAD.pack(len(data), seq, moment, kind.encode(), text) + data
+        written = os.write(self._file, whole)
+        if written < len(whole):
             # The rest of a full disk; what follows must begin at a beginning.
             os.ftruncate(self._file, os.lseek(self._file, 0, os.SEEK_CUR) - written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

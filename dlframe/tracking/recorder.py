@@ -120,7 +120,8 @@ class Recorder:
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Record measured values at an optimizer step; NaN and infinity are kept."""
-        self._add("metrics", {"step": step, "values": dict(values)})
+        if self.enabled:  # no copy: the values are written down before the call returns
+            self._writer.add("metrics", {"step": step, "values": values})
 
     def tags(self, values: Mapping[str, Scalar]) -> None:
         """Record or replace tags."""

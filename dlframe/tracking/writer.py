@@ -105,7 +105,8 @@ class Writer:
             # Later steps of the computer's clock leave the recorded times alone.
             self._ahead = max(info.created, last[2] if last else 0) - _ticks()
             self._seq = last[0] + 1 if last else 1
-            spool.append([self._entry("start", _process())])
+            spool.append([entry("start", _ticks() + self._ahead, _process(), self._seq)])
+            self._seq += 1
             self._journal = Journal(self._folder)
             if self._deliver:
                 ensure_delivery(self._root)
@@ -141,7 +142,7 @@ class Writer:
                     f"{kind} cannot be recorded: run {self._folder.name!r} has been finished"
                 )
             try:
-                made = self._entry(kind, body)
+                made = entry(kind, _ticks() + self._ahead, body, self._seq)
             except Exception as error:  # values turn themselves into numbers as they like
                 self._lost += 1
                 self._tell("content", f"{kind} could not be recorded: {error}")
@@ -150,9 +151,16 @@ class Writer:
                 self._lost += 1
                 self._tell("full", "metrics are lost: the disk of the spool stays full")
                 return
+            self._seq += 1
             self._entries.append(made)
-            if not self._is_slow():
-                self._write_down(made)
+            if self._waited <= _SPARE_SECONDS or not self._is_slow():
+                began = time.perf_counter()
+                try:
+                    self._journal.write(made)
+                except OSError as error:
+                    self._tell("disk", self._unwritten(error))
+                if (taken := time.perf_counter() - began) > _CHEAP:
+                    self._waited += taken - _CHEAP
             self._finished = kind == "finish"
 
     def flush(self) -> None:
@@ -222,25 +230,9 @@ class Writer:
         """Number of entries that are not in the spool yet."""
         return len(self._entries)
 
-    def _entry(self, kind: Kind, body: dict[str, Any]) -> Entry:
-        made = entry(kind, self._now(), body, self._seq)
-        self._seq += 1
-        return made
-
-    def _write_down(self, made: Entry) -> None:
-        began = time.perf_counter()
-        try:
-            self._journal.write(made)
-        except OSError as error:
-            self._tell("disk", self._unwritten(error))
-        self._waited += max(0.0, time.perf_counter() - began - _CHEAP)
-
     def _is_slow(self) -> bool:
         """Whether writing has held training up for longer than it may."""
         return self._waited > _SPARE_SECONDS + _SPARE_PART * (time.monotonic() - self._began)
-
-    def _now(self) -> int:
-        return _ticks() + self._ahead
 
     def _run(self) -> None:
         while not self._stop.wait(_FLUSH_EVERY):
