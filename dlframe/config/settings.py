@@ -7,9 +7,10 @@ from annotated_types import Gt, MaxLen
 
 from dlframe.interfaces.options import NonNegative, NonNegativeInt, PositiveInt, Seed
 
-__all__ = ["INDIFFERENT", "SETTINGS", "VALUES", "TrackingOptions", "TrainerOptions"]
+__all__ = ["INDIFFERENT", "SETTINGS", "VALUES", "SweepOptions", "TrackingOptions", "TrainerOptions"]
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
+Direction = Literal["minimize", "maximize"]
 Limit = Literal[-1] | PositiveInt
 
 
@@ -107,6 +108,72 @@ class TrackingOptions:
     sample_every: Annotated[float, Gt(0)] | None = 10.0
     log_model: bool = True
     enabled: bool = True
+
+
+@dataclass(kw_only=True)
+class SweepOptions:
+    """How to search; on the command line after ``hydra.sweeper.``.
+
+    Args:
+        study_name: name of the study, which the same command continues; null makes one from what is
+            fixed and what is searched.
+        storage: where the study is kept: null is a file in ``tracking.root``; ``sqlite:///study.db`` is
+            for one worker, ``postgresql://user@host/base`` for many machines, ``grpc://host:port`` for
+            Optuna's proxy in front of a database.
+        n_trials: trials in all, those of earlier commands included; null has no such limit.
+        n_workers: trials at the same time.
+        objective: metric to optimize, or a list of them; null takes the task's own.
+        direction: ``minimize`` or ``maximize``, for each objective; null knows dlframe's own metrics.
+        constraints: conditions that a good trial meets, such as ``cost/parameters <= 1e5``.
+        params: more of the search space, as in ``{optimizer.lr: "tag(log,interval(1e-4,1e-1))"}``.
+        auto: search the ranges that the chosen components declare.
+        seed: of the sampler; null draws one.
+        seeds: runs per trial, with seeds of their own, whose mean is its value.
+        timeout: seconds after which no further trial begins, and those at work are stopped.
+        target: value of the first objective that suffices.
+        patience: trials in a row without a better value after which the study ends.
+        max_failures: trials in a row that may fail before the study is given up.
+        trial_timeout: seconds that one trial may take.
+        trial_memory: MiB of memory that one trial may take.
+        gpus_per_trial: GPUs that a trial has for itself; null is one where there are GPUs.
+        threads: CPU threads of a trial; null shares the cores among the workers.
+        retries: how often a trial is begun again that was killed or ran out of memory or time.
+        execution: ``process`` runs each trial in a process of its own, ``inline`` in the worker's.
+        enqueue: configurations to begin with, such as ``[{optimizer.lr: 0.01}]``.
+        from_study: name of a study whose trials are taken over, as far as they fit.
+        from_experiment: MLflow experiment whose best runs are tried first.
+        from_best: how many of them.
+        fresh: begin the study anew although it exists.
+        dry_run: print the space and the budget, and stop.
+    """
+
+    study_name: str | None = None
+    storage: str | None = None
+    n_trials: PositiveInt | None = 50
+    n_workers: PositiveInt = 1
+    objective: str | list[str] | None = None
+    direction: Direction | list[Direction] | None = None
+    constraints: list[str] = field(default_factory=list)
+    params: dict[str, Any] = field(default_factory=dict)
+    auto: bool = False
+    seed: Seed | None = 0
+    seeds: PositiveInt = 1
+    timeout: Annotated[float, Gt(0)] | None = None
+    target: float | None = None
+    patience: PositiveInt | None = None
+    max_failures: PositiveInt | None = 10
+    trial_timeout: Annotated[float, Gt(0)] | None = None
+    trial_memory: PositiveInt | None = None
+    gpus_per_trial: NonNegativeInt | None = None
+    threads: PositiveInt | None = None
+    retries: NonNegativeInt = 1
+    execution: Literal["process", "inline"] = "process"
+    enqueue: list[dict[str, Any]] = field(default_factory=list)
+    from_study: str | None = None
+    from_experiment: str | None = None
+    from_best: PositiveInt = 10
+    fresh: bool = False
+    dry_run: bool = False
 
 
 INDIFFERENT = frozenset(("checkpoint_every", "profiler", "progress", "steps_per_call"))

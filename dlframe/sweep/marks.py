@@ -1,0 +1,54 @@
+"""What dlframe writes on Optuna's studies and trials: names of user attributes, and values."""
+
+from typing import Any, Literal
+
+from optuna.trial import FrozenTrial, TrialState
+
+__all__ = ["ATTEMPT", "DEFINITION", "FOLDER", "INFRASTRUCTURE", "OWNER", "PARENT", "REASON", "RETRY_OF",
+           "SAID", "UID", "WORKER", "Reason", "is_infrastructure", "reason"]  # fmt: skip
+
+DEFINITION = "dlframe:definition"
+"""Of a study: its ``Definition`` as JSON."""
+PARENT = "dlframe:parent"
+"""Of a study: id of the run that its trials' runs are children of."""
+FOLDER = "dlframe:folder"
+"""Of a study: its folder."""
+WORKER = "dlframe:worker:"
+"""Of a study, with a worker's id after it: the worker's last sign of life."""
+OWNER = "dlframe:owner"
+"""Of a trial: id of the worker that runs it."""
+UID = "dlframe:uid"
+"""Of a trial: id of its run."""
+ATTEMPT = "dlframe:attempt"
+"""Of a trial: its number among the attempts at the same values; the first is 1."""
+RETRY_OF = "dlframe:retry_of"
+"""Of a trial: number of the trial that it takes the place of."""
+REASON = "dlframe:reason"
+"""Of a trial that did not complete: why, in one word."""
+SAID = "dlframe:said"
+"""Of a trial that did not complete: why, in one sentence."""
+
+Reason = Literal[
+    "exception",  # raised by the training: the user's to mend, not tried again
+    "config",  # the values do not go together, or could not be composed
+    "value",  # the objective is NaN, infinite, missing or of the wrong number
+    "pruned",
+    "killed",  # by a signal, or it ended without a word
+    "memory",
+    "timeout",
+    "lost",  # with its worker
+    "stopped",  # the user, or a scheduler that wants the machine back
+    "surplus",  # asked for by two workers at once when one was left; counts for nothing
+]
+INFRASTRUCTURE: frozenset[str] = frozenset(("killed", "memory", "timeout", "lost", "stopped"))
+"""Reasons that say nothing of the values, which deserve another attempt."""
+
+
+def reason(trial: FrozenTrial) -> Any:
+    """Return why a trial did not complete, or None."""
+    return trial.user_attrs.get(REASON)
+
+
+def is_infrastructure(trial: FrozenTrial) -> bool:
+    """Whether a trial failed for something that its values had no part in."""
+    return trial.state == TrialState.FAIL and reason(trial) in INFRASTRUCTURE
