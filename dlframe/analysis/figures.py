@@ -1,7 +1,7 @@
 """Figures of a comparison, by matplotlib's object interface: no window, no global state."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,6 +10,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from dlframe.analysis.comparison import Comparison, MetricComparison
+from dlframe.analysis.drawing import (
+    INK,
+    PALETTE,
+    one_legend,
+    perhaps_logarithmic,
+    plain,
+    tall_figure,
+)
 from dlframe.analysis.goals import watched
 from dlframe.analysis.groups import Group
 from dlframe.analysis.labels import plain_text, shown
@@ -17,15 +25,11 @@ from dlframe.analysis.runs import Curve
 from dlframe.analysis.statistics import LEVEL
 from dlframe.analysis.tables import short_labels
 
-__all__ = ["PALETTE", "curves_figure", "differences_figure", "strips_figure"]
+__all__ = ["curves_figure", "differences_figure", "strips_figure"]
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's colours, which the colour-blind tell apart; their yellow is too pale for lines."""
 _LINES = ("-", "--", ":", "-.")
 _MOST_CURVES = 7
 _MOST_POINTS = 300
-_FAR_APART, _TOO_FAR = 30, 1e30
-_INK, _GRID = "#333333", "#e4e4e4"
 
 Values = NDArray[np.float64]
 
@@ -49,10 +53,11 @@ def curves_figure(comparison: Comparison) -> Figure | None:
         figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True
     ):
         means = [_draw_band(axes, curves, i) for i, curves in enumerate(of_groups.values())]
-        _plain(axes, "both")
+        plain(axes, "both")
         axes.set(xlabel="optimizer step", title=name)
         if name.endswith("loss"):
-            _perhaps_logarithmic(axes, np.concatenate(means))
+            every = np.concatenate(means)
+            perhaps_logarithmic(axes, float(every.min()), float(every.max()))
     names = _names(comparison)
     labels = [_legend(names[g.label], len(_curves(g, "train/loss"))) for g in groups]
     handles = figure.axes[0].get_lines()[: len(groups)]
@@ -67,7 +72,7 @@ def strips_figure(comparison: Comparison, metric: MetricComparison) -> Figure:
     short = _names(comparison)
     groups = [group for group in comparison.grouping.groups if metric.summaries[group.label].n]
     names = [short[group.label] for group in groups]
-    figure, axes = _tall_figure(names, row=0.42)
+    figure, axes = tall_figure(names, row=0.42)
     for place, group in enumerate(groups):
         colour = PALETTE[0]
         values = [v for v in metric.values[group.label].values() if math.isfinite(v)]
@@ -89,8 +94,8 @@ def strips_figure(comparison: Comparison, metric: MetricComparison) -> Figure:
     axes.set_ylim(len(groups) - 0.4, -0.6)
     axes.set_xlabel(plain_text(metric.metric))
     axes.set_ylabel(plain_text(", ".join(comparison.grouping.by)))
-    _plain(axes, "x")
-    _one_legend(figure, axes)
+    plain(axes, "x")
+    one_legend(figure, axes)
     return figure
 
 
@@ -101,8 +106,8 @@ def differences_figure(comparison: Comparison, metric: MetricComparison) -> Figu
         return None
     short = _names(comparison)
     names = [f"{short[pair.first]}  minus  {short[pair.second]}" for pair in pairs]
-    figure, axes = _tall_figure(names, row=0.3)
-    axes.axvline(0.0, color=_INK, lw=1)
+    figure, axes = tall_figure(names, row=0.3)
+    axes.axvline(0.0, color=INK, lw=1)
     for place, pair in enumerate(pairs):
         sure = pair.corrected is not None and pair.corrected < 1 - LEVEL
         colour = PALETTE[1] if sure else PALETTE[0]
@@ -118,16 +123,9 @@ def differences_figure(comparison: Comparison, metric: MetricComparison) -> Figu
     axes.set_yticks(range(len(pairs)), names)
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.set_xlabel(f"difference of {metric.metric}, with its 95 % interval (uncorrected)")
-    _plain(axes, "x")
-    _one_legend(figure, axes)
+    plain(axes, "x")
+    one_legend(figure, axes)
     return figure
-
-
-def _tall_figure(names: Sequence[str], *, row: float) -> tuple[Figure, Axes]:
-    """Return a figure with a row of so many inches for each name, and its axes."""
-    width = 5.6 + 0.08 * max(map(len, names), default=0)
-    figure = Figure(figsize=(width, 1.3 + row * max(2, len(names))), layout="constrained")
-    return figure, figure.subplots()
 
 
 def _drawn(comparison: Comparison) -> list[Group]:
@@ -194,25 +192,3 @@ def _at(curve: Curve, steps: Values) -> Values:
     own, values = np.array(curve, dtype=np.float64).T
     found: Values = np.interp(steps, own, values, left=np.nan, right=np.nan)
     return found
-
-
-def _perhaps_logarithmic(axes: Axes, means: Values) -> None:
-    """Use a logarithmic axis where values differ so much that a linear one would hide the small."""
-    least, most = float(means.min()), float(means.max())
-    if least > 0 and _FAR_APART < most / least < _TOO_FAR:
-        axes.set_yscale("log")
-        axes.set_ylim(least / 3, most * 3)  # a band may reach below zero, which has no logarithm
-
-
-def _plain(axes: Axes, grid: str) -> None:
-    axes.grid(axis=grid, color=_GRID, lw=0.8)  # type: ignore[arg-type]
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _one_legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    once: Mapping[str, object] = dict(zip(labels, handles, strict=True))
-    figure.legend(
-        once.values(), once.keys(), loc="outside upper right", ncols=len(once), frameon=False
-    )  # type: ignore[call-overload]  # fmt: skip

@@ -23,7 +23,7 @@ from dlframe.tracking.recorder import Recorder, Status
 from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.sync import wait
 
-__all__ = ["FOLDER", "Multirun", "record"]
+__all__ = ["FOLDER", "Multirun", "await_delivery", "record"]
 
 FOLDER = "comparison"
 """Where the comparison lies, in the run's folder and among its artifacts."""
@@ -127,16 +127,31 @@ class Multirun:
         Returns:
             What the user should know of it, such as a backlog.
         """
-        if self._tracking["offline"]:
-            return None
-        folders = [self._recorder.folder, *self._jobs]
-        with Backlog() as backlog:
-            states = wait(
-                folders, self._tracking["wait"], backlog.show, most=self._tracking["wait"]
-            )
-        left = sum(state.backlog for state in states.values())
-        errors = [state.error for state in states.values() if state.error is not None]
-        return errors[0] if errors else still_on_their_way(left, self._recorder.uri)
+        return await_delivery(self._recorder, self._jobs, self._tracking)
+
+
+def await_delivery(
+    recorder: Recorder, jobs: Sequence[Path], tracking: Mapping[str, Any]
+) -> str | None:
+    """Wait until a parent run and its jobs are delivered, as long as the config says.
+
+    Args:
+        recorder: the parent's.
+        jobs: folders of the jobs' runs.
+        tracking: where they are recorded, and how long to wait.
+
+    Returns:
+        What the user should know of it, such as a backlog.
+    """
+    if tracking["offline"]:
+        return None
+    with Backlog() as backlog:
+        states = wait(
+            [recorder.folder, *jobs], tracking["wait"], backlog.show, most=tracking["wait"]
+        )
+    left = sum(state.backlog for state in states.values())
+    errors = [state.error for state in states.values() if state.error is not None]
+    return errors[0] if errors else still_on_their_way(left, recorder.uri)
 
 
 def record(

@@ -15,10 +15,9 @@ from matplotlib.ticker import MaxNLocator
 from dlframe.analysis.comparison import Comparison, MetricComparison
 from dlframe.analysis.groups import ABSENT, SEED
 from dlframe.analysis.labels import plain_text, shown
-from dlframe.analysis.runs import RunData
 from dlframe.analysis.tables import title
 
-__all__ = ["parallel_figure"]
+__all__ = ["Axis", "lines_figure", "measured", "parallel_figure", "setting"]
 
 _MOST_SETTINGS = 6
 _MOST_NAMES = 12
@@ -27,8 +26,14 @@ _COST = "cost/seconds"
 
 
 @dataclass(frozen=True)
-class _Axis:
-    """One upright axis: where each run crosses it, between 0 and 1, and what its ticks say."""
+class Axis:
+    """One upright axis.
+
+    Args:
+        name: what it shows.
+        places: where each line crosses it, between 0 and 1.
+        ticks: places, and what is said there.
+    """
 
     name: str
     places: Sequence[float]
@@ -49,33 +54,53 @@ def parallel_figure(comparison: Comparison, metric: MetricComparison) -> Figure 
         return None
     grouping = comparison.grouping
     keys = [key for key in (*grouping.by, *grouping.within) if key != SEED][:_MOST_SETTINGS]
-    crossed = [_setting(key, runs) for key in keys]
+    crossed = [setting(key, [run.params.get(key, ABSENT) for run in runs]) for key in keys]
     for name in (_COST, metric.metric):
         if all(math.isfinite(run.metrics.get(name, math.nan)) for run in runs):
-            crossed.append(_measured(name, [run.metrics[name] for run in runs]))
+            crossed.append(measured(name, [run.metrics[name] for run in runs]))
+    return lines_figure(
+        crossed,
+        [run.metrics[metric.metric] for run in runs],
+        label=title(metric),
+        smaller=metric.goal == "min",
+    )
+
+
+def lines_figure(
+    crossed: Sequence[Axis], values: Sequence[float], *, label: str, smaller: bool
+) -> Figure:
+    """Draw lines across upright axes, coloured by a value.
+
+    Args:
+        crossed: the axes, from left to right.
+        values: each line's.
+        label: what the values are.
+        smaller: whether small values are better; the best are drawn last.
+    """
     figure = Figure(figsize=(max(6.0, 1.7 * len(crossed) + 1.6), 4.2), layout="constrained")
     axes = figure.subplots()
-    values = [run.metrics[metric.metric] for run in runs]
     norm = Normalize(min(values), max(values))
     # Without its last, yellow part, which is too pale for lines on white.
     colours = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.88, 256)))
     places = range(len(crossed))
     # The best on top, where it can be followed.
-    order = sorted(
-        range(len(runs)), key=lambda i: -values[i] if metric.goal == "min" else values[i]
-    )
+    order = sorted(range(len(values)), key=lambda i: -values[i] if smaller else values[i])
     for i in order:
         heights = [axis.places[i] for axis in crossed]
         axes.plot(places, heights, color=colours(norm(values[i])), lw=1.4, alpha=0.8)
     _draw_axes(axes, crossed)
     shade = mpl.cm.ScalarMappable(norm, colours)
-    figure.colorbar(shade, ax=axes, label=plain_text(title(metric)), fraction=0.05, pad=0.08)
+    figure.colorbar(shade, ax=axes, label=plain_text(label), fraction=0.05, pad=0.08)
     return figure
 
 
-def _setting(key: str, runs: Sequence[RunData]) -> _Axis:
-    """Place numbers by size, by their logarithms where they are far apart, and words evenly."""
-    words = [run.params.get(key, ABSENT) for run in runs]
+def setting(name: str, words: Sequence[str]) -> Axis:
+    """Place numbers by size, by their logarithms where they are far apart, and words evenly.
+
+    Args:
+        name: of the axis.
+        words: each line's.
+    """
     names = sorted(set(words))
     try:
         values = np.array([float(name) for name in names])
@@ -95,8 +120,8 @@ def _setting(key: str, runs: Sequence[RunData]) -> _Axis:
         count = words.count(word)
         places.append(middle[word] + spread * (seen[word] / max(1, count - 1) - 0.5) * (count > 1))
         seen[word] += 1
-    shown = names if len(names) <= _MOST_NAMES else _some(sorted(names, key=middle.__getitem__))
-    return _Axis(key, places, [(middle[name], name) for name in shown])
+    told = names if len(names) <= _MOST_NAMES else _some(sorted(names, key=middle.__getitem__))
+    return Axis(name, places, [(middle[word], word) for word in told])
 
 
 def _some(names: Sequence[str]) -> list[str]:
@@ -104,16 +129,22 @@ def _some(names: Sequence[str]) -> list[str]:
     return [names[round(place)] for place in np.linspace(0, len(names) - 1, 6)]
 
 
-def _measured(name: str, values: Sequence[float]) -> _Axis:
+def measured(name: str, values: Sequence[float]) -> Axis:
+    """Place numbers by size.
+
+    Args:
+        name: of the axis.
+        values: each line's.
+    """
     least, width = min(values), max(values) - min(values)
     if not width:
-        return _Axis(name, [0.5] * len(values), [(0.5, f"{least:.3g}")])
+        return Axis(name, [0.5] * len(values), [(0.5, f"{least:.3g}")])
     marks = MaxNLocator(5).tick_values(least, max(values))
     ticks = [((m - least) / width, f"{m:.3g}") for m in marks if least <= m <= max(values)]
-    return _Axis(name, [(value - least) / width for value in values], ticks)
+    return Axis(name, [(value - least) / width for value in values], ticks)
 
 
-def _draw_axes(axes: Axes, crossed: Sequence[_Axis]) -> None:
+def _draw_axes(axes: Axes, crossed: Sequence[Axis]) -> None:
     for place, axis in enumerate(crossed):
         axes.axvline(place, color="#333333", lw=1)
         texts = shown([tick for _, tick in axis.ticks])
