@@ -1,13 +1,21 @@
-"""Which trials of a study count, and which of them is the best."""
+"""Which trials of a study count towards how many it is to have, and how each of them stands."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
 from dlframe.sweep.definition import Definition
 from dlframe.sweep.marks import ATTEMPT, RETRY_OF, is_infrastructure, reason
 
-__all__ = ["attempt", "counts", "done", "superseded", "unfinished_retries"]
+__all__ = ["Numbers", "Standing", "attempt", "counts", "done", "numbers", "standing", "superseded",
+           "unfinished_retries"]  # fmt: skip
+
+Standing = Literal["complete", "pruned", "failed", "retried", "running", "waiting"]
+"""How a trial stands; ``retried`` is one that failed and whose place another takes, or will take."""
+_UNKNOWN = "unknown"
 
 
 def attempt(trial: FrozenTrial) -> int:
@@ -56,4 +64,84 @@ def unfinished_retries(trials: Sequence[FrozenTrial], definition: Definition) ->
 
 
 def _has_retry_left(trial: FrozenTrial, definition: Definition) -> bool:
+    if reason(trial) == "stopped":  # by somebody who wants it to go on some day
+        return trial.state == TrialState.FAIL
     return is_infrastructure(trial) and attempt(trial) <= definition.limits.retries
+
+
+def standing(
+    trial: FrozenTrial, definition: Definition, replaced: Collection[int]
+) -> Standing | None:
+    """Return how a trial stands; None for one that nobody needed.
+
+    Args:
+        trial: any of the study's trials.
+        definition: the study's.
+        replaced: numbers of the trials that ``superseded`` finds among all.
+    """
+    if reason(trial) == "surplus":
+        return None
+    if trial.state != TrialState.FAIL:
+        return _STANDING[trial.state]
+    return "failed" if counts(trial, definition, replaced) else "retried"
+
+
+_STANDING: dict[TrialState, Standing] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """How many trials stand how.
+
+    Args:
+        total: how many trials the study is to have; None where nothing limits them.
+        standing: how many stand how.
+        reasons: of those that failed for good, how many for which reason.
+    """
+
+    total: int | None
+    standing: Mapping[Standing, int]
+    reasons: Mapping[str, int]
+
+    @property
+    def done(self) -> int:
+        """How many of the total are done."""
+        return self.standing["complete"] + self.standing["pruned"] + self.standing["failed"]
+
+    @property
+    def left(self) -> int | None:
+        """How many are to be done yet; None where nothing limits them."""
+        return None if self.total is None else max(0, self.total - self.done)
+
+    def line(self) -> str:
+        """Say it in one line."""
+        of = f"{self.done} trials" if self.total is None else f"{self.done} of {self.total} trials"
+        told = [f"{self.standing[each]} {each}" for each in self.standing if self.standing[each]]
+        if self.reasons:
+            why = ", ".join(f"{number} {each}" for each, number in self.reasons.items())
+            told = [f"{each} ({why})" if each.endswith(" failed") else each for each in told]
+        return f"{of} done: {', '.join(told)}" if told else f"{of} done"
+
+    def plain(self) -> dict[str, Any]:
+        """Return them as plain values."""
+        many: dict[str, Any] = {str(how): number for how, number in self.standing.items()}
+        return {"done": self.done, "total": self.total, **many, "reasons": dict(self.reasons)}
+
+
+def numbers(trials: Sequence[FrozenTrial], definition: Definition) -> Numbers:
+    """Count a study's trials."""
+    replaced = superseded(trials)
+    found = [(standing(trial, definition, replaced), trial) for trial in trials]
+    many = Counter(how for how, _ in found)
+    why = Counter(str(reason(trial) or _UNKNOWN) for how, trial in found if how == "failed")
+    every: tuple[Standing, ...] = ("complete", "pruned", "failed", "retried", "running", "waiting")
+    return Numbers(
+        total=definition.stops.n_trials,
+        standing={how: many[how] for how in every},
+        reasons=dict(why.most_common()),
+    )

@@ -42,7 +42,7 @@ def test_what_is_over_counts(state: TrialState, reason: str | None, counted: boo
     assert unfinished_retries([trial(0, state, reason)], DEFINITION) == []
 
 
-@pytest.mark.parametrize("reason", sorted(INFRASTRUCTURE))
+@pytest.mark.parametrize("reason", sorted(INFRASTRUCTURE - {"stopped"}))
 def test_a_trial_counts_no_sooner_than_its_last_attempt(reason: str) -> None:
     first = trial(0, TrialState.FAIL, reason)
     assert not counts(first, DEFINITION)
@@ -60,6 +60,13 @@ def test_a_trial_counts_no_sooner_than_its_last_attempt(reason: str) -> None:
     assert unfinished_retries([first, second], DEFINITION) == []
     assert done([first, second], defined(retries=2)) == 0
     assert unfinished_retries([first, second], defined(retries=2)) == [second]
+
+
+def test_what_was_stopped_goes_on_however_often_that_was() -> None:
+    stopped = trial(0, TrialState.FAIL, "stopped")
+    again = trial(1, TrialState.FAIL, "stopped", attempt=9, retry_of=0)
+    assert done([stopped, again], defined(retries=0)) == 0
+    assert unfinished_retries([stopped, again], defined(retries=0)) == [again]
 
 
 def test_a_failure_that_the_user_has_begun_again_counts_no_longer() -> None:
