@@ -6,7 +6,7 @@ from typing import Literal
 
 from dlframe.analysis.runs import RunData
 
-__all__ = ["PRIMARY", "Goal", "goal_of", "headline", "headlines", "watched"]
+__all__ = ["PRIMARY", "Goal", "better", "goal_of", "headline", "headlines", "watched"]
 
 Goal = Literal["min", "max"]
 PRIMARY = "dlframe.primary_metric"
@@ -48,14 +48,18 @@ def goal_of(word: str, runs: Sequence[RunData]) -> tuple[str, Goal | None]:
     name, _, asked = word.rpartition(":")
     if name and asked in ("min", "max"):
         return name, "min" if asked == "min" else "max"
-    stem = _stem(word)
     modes = {run.tags.get(MODE) for run in runs}
-    if modes <= {"min", "max"} and len(modes) == 1 and stem == _stem(watched(runs) or ""):
+    if modes <= {"min", "max"} and len(modes) == 1 and _stem(word) == _stem(watched(runs) or ""):
         return word, "min" if modes == {"min"} else "max"
-    words = re.split(r"[^a-z0-9]+", stem)
+    return word, better(word)
+
+
+def better(metric: str) -> Goal | None:
+    """Return which values of a metric are better, as far as its name tells."""
+    words = re.split(r"[^a-z0-9]+", _stem(metric))
     if any(small in words for small in _SMALL):
-        return word, "min"
-    return word, "max" if any(large in words for large in _LARGE) else None
+        return "min"
+    return "max" if any(large in words for large in _LARGE) else None
 
 
 def _stem(metric: str) -> str:

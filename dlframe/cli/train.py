@@ -5,15 +5,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dlframe.cli.result import report
-from dlframe.errors import DlframeError, sentence
+from dlframe.errors import ConfigError, DlframeError, sentence
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from dlframe.analysis.multirun import Multirun
+    from dlframe.sweep.sweeper import Launcher
     from dlframe.tracking.recorder import Status
 
 __all__ = ["run"]
@@ -23,21 +24,26 @@ HELP = """usage: dlframe train [options] [group=component] [group.option=value .
 Trains a network composed from named parts, tests it, and records the run in MLflow.
 
   -m, --multirun         one run for each combination of comma-separated values
+  --dry-run, --fresh     of a search: print its space and budget and stop; begin it anew
   --cfg job              print the composed config and stop
   --config-dir, -cd DIR  a folder of your own YAML files (experiment/, data/, ...)
   --json                 print the result as JSON
   --hydra-help           Hydra's own options
 
 groups: architecture activation loss optimizer regularizer scheduler initializer data task
-        trainer tracking experiment debug; `dlframe ls` lists their components,
-        `dlframe show optimizer/adam` the options of one, `dlframe show trainer` those of the run.
+        trainer tracking experiment debug sweep; `dlframe ls` lists their components,
+        `dlframe show optimizer/adam` the options of one, `dlframe show trainer` those of the run,
+        `dlframe show sweep` those of a search.
 
 examples:
   dlframe train architecture=cnn activation=gelu optimizer=adamw optimizer.lr=3e-4
   dlframe train 'regularizer=[l2,dropout,early_stopping]' regularizer.dropout.p=0.3
   dlframe train data=csv data.path=table.csv data.target=price trainer.max_epochs=50
   dlframe train -m activation=relu,gelu,tanh seed=1,2,3
-  dlframe train debug=overfit"""
+  dlframe train debug=overfit
+  dlframe train sweep=tpe activation=relu,gelu optimizer.lr='tag(log,interval(1e-4,1e-1))'
+  dlframe train sweep=auto architecture=mlp,cnn hydra.sweeper.n_trials=60 hydra.sweeper.n_workers=2
+  dlframe train +from=<study>                       the best of a search, `dlframe study` lists them"""
 
 
 def run(argv: list[str]) -> int:
@@ -45,19 +51,29 @@ def run(argv: list[str]) -> int:
     if any(word in ("-h", "--help") for word in argv):
         print(HELP)
         return 0
-    job = _Job(
-        argv=["dlframe", "train", *argv],
-        as_json="--json" in argv,
-        many=any(word in ("-m", "--multirun") for word in argv),
-    )
-    argv = [word for word in argv if word != "--json"]
+    command = ["dlframe", "train", *argv]
+    argv = [_SWEEP_FLAGS.get(word, word) for word in argv]
     import hydra
 
     from dlframe.config.compose import explain, prepare
+    from dlframe.config.overrides import is_sweep
     from dlframe.config.source import CONF, searching
 
-    flags, overrides = _split(argv)
+    flags, overrides = _split([word for word in argv if word != "--json"])
     config_dir = _config_dir(argv)
+    overrides = _from_study(overrides)
+    job = _Job(
+        argv=command,
+        as_json="--json" in argv,
+        many=any(word in ("-m", "--multirun") for word in argv),
+        config_dir=config_dir,
+    )
+    if is_sweep(overrides):
+        from dlframe.sweep.sweeper import register
+
+        register()
+        flags += [] if job.many else ["--multirun"]
+        job.many = job.searches = True
     prepare(overrides, config_dir, many=job.many)
     # Hydra then raises what went wrong instead of printing its own version of it and exiting.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -77,12 +93,34 @@ def run(argv: list[str]) -> int:
     return 0
 
 
+def _from_study(overrides: list[str]) -> list[str]:
+    """Replace ``+from=<study>`` by the overrides of the study's best trial."""
+    names = [word for word in overrides if word.lstrip("+").startswith("from=")]
+    if not names:
+        return overrides
+    from dlframe.cli.train_sweep import best_overrides
+
+    if len(names) > 1:
+        raise ConfigError(f"a run begins from one study; got {' and '.join(names)}")
+    rest = [word for word in overrides if word not in names]
+    roots = [word.partition("=")[2] for word in rest if word.startswith("tracking.root=")]
+    storages = [word for word in rest if word.startswith("hydra.sweeper.storage=")]
+    found = best_overrides(
+        names[0].partition("=")[2],
+        Path(roots[-1] if roots else "runs"),
+        storages[-1].partition("=")[2] if storages else None,
+    )
+    own = {word.partition("=")[0].lstrip("+") for word in rest}
+    kept = [word for word in found if word.partition("=")[0].lstrip("+") not in own]
+    return [*kept, *(word for word in rest if word not in storages)]
+
+
 @contextmanager
 def _together(
     job: "_Job", flags: list[str], overrides: list[str], config_dir: Path | None
 ) -> Iterator[None]:
     """Record the jobs of a multirun under one parent run, which compares them at the end."""
-    if not job.many or any(word.partition("=")[0] in _SHOWING for word in flags):
+    if not job.many or job.searches or any(word.partition("=")[0] in _SHOWING for word in flags):
         yield
         return
     from dlframe.config.compose import compose
@@ -129,6 +167,10 @@ def _conclude(multirun: "Multirun", status: "Status", said: str | None, *, as_js
         print(f"note        {note}", file=sys.stderr if as_json else sys.stdout)
 
 
+_SWEEP_FLAGS = {
+    "--dry-run": "hydra.sweeper.dry_run=true",
+    "--fresh": "hydra.sweeper.fresh=true",
+}
 _SHOWING = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc")
 _TAKING_VALUE = ("--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path",
                  "-cp", "--package", "-p", "--experimental-rerun")  # fmt: skip
@@ -156,9 +198,9 @@ def _config_dir(argv: list[str]) -> Path | None:
 class _Job:
     """What Hydra calls with each composed config; launchers may pickle it."""
 
-    def __init__(self, argv: list[str], as_json: bool, many: bool) -> None:
-        self.argv, self.as_json, self.many = argv, as_json, many
-        self.training = False
+    def __init__(self, argv: list[str], as_json: bool, many: bool, config_dir: Path | None) -> None:
+        self.argv, self.as_json, self.many, self.config_dir = argv, as_json, many, config_dir
+        self.searches = self.training = False
         self.parent: str | None = None
         self._process, self._jobs, self._errors = os.getpid(), 0, list[Exception]()
 
@@ -173,6 +215,20 @@ class _Job:
             self._errors.append(error)
             if self.many:
                 print(f"dlframe: {self._name()}: {sentence(error)}", file=sys.stderr)
+
+    def conduct(self, arguments: list[str], options: dict[str, Any], launcher: "Launcher") -> None:
+        """Run a sweep; its sweeper calls this."""
+        from dlframe.cli.train_sweep import conduct
+
+        self.training = True  # what goes wrong from here on says so itself
+        conduct(
+            arguments,
+            options,
+            launcher,
+            config_dir=self.config_dir,
+            command=self.argv,
+            as_json=self.as_json,
+        )
 
     def report(self) -> None:
         """Raise what went wrong in this process's jobs."""

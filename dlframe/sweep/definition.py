@@ -109,6 +109,7 @@ class Definition:
         pruner: ends trials early; None never does.
         seed: of the sampler; None draws one.
         seeds: of each trial: how many runs, with different seeds, are averaged.
+        epochs: that a trial has if it is not pruned; 0 where that is not known.
         root: folder of the runs.
         config_dir: the user's own YAML files; None for none.
         execution: whether trials run in processes of their own, or in the worker's.
@@ -125,6 +126,7 @@ class Definition:
     pruner: Chosen | None
     seed: int | None
     seeds: int = 1
+    epochs: int = 0
     root: str
     config_dir: str | None = None
     execution: Literal["process", "inline"] = "process"

@@ -1,4 +1,4 @@
-"""From a trial's overrides to its config: composed once for each choice of components, then filled in."""
+"""From a trial's overrides to its config: composed once for each choice of components."""
 
 import copy
 import threading

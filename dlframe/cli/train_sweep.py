@@ -1,0 +1,244 @@
+"""``dlframe train`` with a search: plan it, have workers run it, say what came out."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlframe.config.options import check
+from dlframe.config.settings import SweepOptions
+from dlframe.config.signature import dataclass_options
+from dlframe.errors import ConfigError, did_you_mean, sentence
+from dlframe.tracking.where import root_option
+
+if TYPE_CHECKING:
+    import optuna
+
+    from dlframe.sweep.begin import Plan
+    from dlframe.sweep.definition import Chosen
+    from dlframe.sweep.pool import Pool
+    from dlframe.sweep.snapshot import Snapshot
+    from dlframe.sweep.sweeper import Launcher
+
+__all__ = ["best_overrides", "conduct"]
+
+_MOST_SHOWN = 5
+
+
+def best_overrides(name: str, root: Path, storage: str | None) -> list[str]:
+    """Return the overrides of a study's best trial.
+
+    Raises:
+        ConfigError: there is no such study, or nothing completed in it.
+    """
+    from dlframe.sweep.snapshot import snapshot
+    from dlframe.sweep.space import overrides_of
+    from dlframe.sweep.storage import find_study
+
+    found = snapshot(find_study(name, root, storage))
+    if not found.best:
+        raise ConfigError(
+            f"no trial of the study {found.name!r} has completed; `dlframe study status {found.name}` "
+            "says how it stands"
+        )
+    return [*found.definition.fixed, *overrides_of(found.best[0].params, found.definition.space)]
+
+
+def conduct(
+    arguments: Sequence[str],
+    given: dict[str, Any],
+    launcher: "Launcher",
+    *,
+    config_dir: Path | None,
+    command: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Run a sweep from its plan to its result.
+
+    Args:
+        arguments: overrides, some of which sweep.
+        given: of ``SweepOptions``, with ``sampler`` and ``pruner``.
+        launcher: starts the workers.
+        config_dir: a folder of the user's own YAML files.
+        command: the command line.
+        as_json: print results as JSON.
+
+    Raises:
+        ConfigError: it does not go together; said before any trial begins.
+        DlframeError: no trial completed.
+        Stopped: a signal ended it.
+    """
+    from dlframe.sweep.begin import plan
+    from dlframe.sweep.pool import Pool
+    from dlframe.sweep.worker import cores
+
+    options, sampler, pruner = _options(given)
+    if launcher.many_machines and not options.storage:
+        raise ConfigError(
+            f"{launcher.name} may start workers on several machines, which no file serves; give "
+            "hydra.sweeper.storage=postgresql://user@host/base"
+        )
+    if options.storage and options.storage.startswith("sqlite") and options.n_workers > 1:
+        raise ConfigError(
+            f"SQLite serves one worker; got n_workers={options.n_workers}; leave hydra.sweeper.storage "
+            "out for a journal file, or use postgresql://user@host/base"
+        )
+    overrides = [text for text in arguments if not text.lstrip("+").startswith("sweep=")]
+    pool = Pool(options.threads or max(1, cores() // options.n_workers))
+    try:
+        made = plan(overrides, options, sampler, pruner, config_dir, pool)
+        if not as_json:
+            _show_plan(made, options)
+        if not options.dry_run:
+            _run(made, options, launcher, pool, command=command, as_json=as_json)
+    finally:
+        pool.close()
+
+
+def _options(given: dict[str, Any]) -> "tuple[SweepOptions, Chosen, Chosen | str | None]":
+    from dlframe.sweep.definition import Chosen
+
+    parts = {name: dict(given.pop(name, None) or {}) for name in ("sampler", "pruner")}
+    chosen = {name: part.pop("component", None) for name, part in parts.items()}
+    known = {option.name: option for option in dataclass_options(SweepOptions)}
+    for name in given:
+        if name not in known:
+            raise ConfigError(
+                f"hydra.sweeper has no option {name!r}; {did_you_mean(name, known)}its options are "
+                f"{', '.join(known)}"
+            )
+    values = {
+        name: check(f"hydra.sweeper.{name}", given.get(name, option.default), option.hint)
+        for name, option in known.items()
+    }
+    pruner: Chosen | str | None = None
+    if chosen["pruner"] == "auto":
+        pruner = "auto"
+    elif chosen["pruner"] is not None:
+        pruner = Chosen(chosen["pruner"], parts["pruner"])
+    sampler = Chosen(chosen["sampler"] or "dlframe/tpe", parts["sampler"])
+    return SweepOptions(**values), sampler, pruner
+
+
+def _show_plan(made: "Plan", options: SweepOptions) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from dlframe.sweep.space import combinations, describe
+
+    definition = made.definition
+    table = Table(title=f"study {definition.name}", title_justify="left")
+    for name in ("searched", "values", "where"):
+        table.add_column(name, overflow="fold")
+    for line in describe(definition.space):
+        table.add_row(*line)
+    console = Console(stderr=True)
+    console.print(table)
+    goals = ", ".join(f"{goal.direction} {goal.metric}" for goal in definition.goals)
+    most = definition.stops.n_trials
+    points = combinations(definition.space)
+    budget = "no limit of trials" if most is None else f"{most} trials"
+    budget += f" of {definition.epochs} epochs at most" if definition.epochs else ""
+    budget += f", {definition.seeds} seeds each" if definition.seeds > 1 else ""
+    budget += f", {options.n_workers} at a time" if options.n_workers > 1 else ""
+    budget += f"; the space has {points:,} points" if points is not None else ""
+    pruner = definition.pruner.component if definition.pruner else "none"
+    for name, text in (
+        ("goal", goals),
+        ("budget", budget),
+        ("sampler", definition.sampler.component),
+        ("pruner", pruner),
+        ("folder", str(made.folder)),
+    ):
+        console.print(f"{name:<11} {text}", highlight=False, soft_wrap=True)
+    if made.study is not None:
+        console.print("            goes on with the study of an earlier command", highlight=False)
+
+
+def _run(
+    made: "Plan",
+    options: SweepOptions,
+    launcher: "Launcher",
+    pool: "Pool",
+    *,
+    command: Sequence[str],
+    as_json: bool,
+) -> None:
+    import optuna
+
+    from dlframe.config.validate import settings
+    from dlframe.sweep.begin import begin
+    from dlframe.sweep.conduct import work
+    from dlframe.sweep.live import Watch
+    from dlframe.sweep.marks import PARENT
+    from dlframe.sweep.parent import Parent
+    from dlframe.sweep.storage import open_storage
+
+    study = begin(made)
+    tracking = settings(made.config, "tracking")
+    parent = None
+    if tracking["enabled"]:
+        parent = Parent(made.definition, tracking, command, study.user_attrs.get(PARENT))
+        study.set_user_attr(PARENT, parent.id)
+    shown = optuna.load_study(study_name=study.study_name, storage=open_storage(made.storage))
+    status: Any = "FAILED"
+    said: str | None = None
+    try:
+        with Watch(shown, as_json=as_json):
+            work(made, study, options, launcher, pool, command)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    except Exception as error:
+        said = sentence(error)
+        raise
+    finally:
+        note = None
+        if parent is not None:
+            parent.finish(status, said, study)
+            note = parent.wait() if status != "KILLED" else None
+        _report(study, note, as_json=as_json)
+
+
+def _report(study: "optuna.Study", note: str | None, *, as_json: bool) -> None:
+    """Say what came out of a study."""
+    from dlframe.sweep.live import row
+    from dlframe.sweep.snapshot import snapshot
+
+    found = snapshot(study)
+    if as_json:
+        best = [row(trial, found) for trial in found.best]
+        print(json.dumps({"study": found.name, **found.numbers.plain(), "best": best}), flush=True)
+        return
+    from rich.console import Console
+
+    console = Console()
+    where = root_option(Path(found.definition.root))
+    goals = found.definition.goals
+    lines = [("study", found.name), ("trials", found.numbers.line())]
+    for trial in found.best[:_MOST_SHOWN]:
+        values = zip(goals, trial.values or (), strict=False)
+        told = ", ".join(f"{goal.metric} {value:.6g}" for goal, value in values)
+        lines.append(("best", f"{told} in trial {trial.number}: " + _params(trial.params)))
+    if len(found.best) > _MOST_SHOWN:
+        lines.append(("", f"and {len(found.best) - _MOST_SHOWN} more that none is better than"))
+    lines.append(("report", str(found.folder / "report.html")))
+    if found.best:
+        lines.append(("train it", f"dlframe train +from={found.name}" + _root_override(found)))
+    lines.append(("more", f"dlframe study status {found.name}{where}"))
+    lines += [("note", note)] if note else []
+    for name, text in lines:
+        console.print(f"{name:<11} {text}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _params(params: dict[str, Any]) -> str:
+    return " ".join(
+        f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items()
+    )
+
+
+def _root_override(found: "Snapshot") -> str:
+    root = Path(found.definition.root)
+    return "" if root == Path("runs").absolute() else f" tracking.root={shlex.quote(str(root))}"

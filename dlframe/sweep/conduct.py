@@ -1,0 +1,92 @@
+"""A study from its first worker to its last, whichever of them are killed on the way."""
+
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import optuna
+
+from dlframe.config.settings import SweepOptions
+from dlframe.errors import DlframeError, sentence
+from dlframe.sweep.begin import Plan, first_trial
+from dlframe.sweep.definition import Definition
+from dlframe.sweep.ledger import Ledger
+from dlframe.sweep.pool import Pool
+from dlframe.sweep.stops import gave_up
+from dlframe.sweep.sweeper import Launcher, WorkerTask
+from dlframe.sweep.tally import done
+from dlframe.sweep.worker import Worker
+
+__all__ = ["work"]
+
+
+def work(
+    made: Plan,
+    study: optuna.Study,
+    options: SweepOptions,
+    launcher: Launcher,
+    pool: Pool,
+    command: Sequence[str],
+) -> None:
+    """Have workers started until the study is over.
+
+    A launcher ends with the first of its jobs that is killed; as long as trials get done, it is used
+    again.
+
+    Args:
+        made: the study's plan.
+        study: the study.
+        options: of the sweep.
+        launcher: starts workers.
+        pool: for trials of this process's own worker.
+        command: the command line, for the record of the runs.
+
+    Raises:
+        DlframeError: too many trials failed, or the workers ended before their time.
+        Stopped: a signal ended it.
+    """
+    definition, began = made.definition, time.time()
+    first = first_trial(definition.fixed, definition.space)
+    ledger = Ledger(study, definition, f"conductor-{time.time_ns()}")
+    task: Any = WorkerTask(definition.name, made.storage, options.threads, tuple(command))
+    jobs = options.n_workers
+    if launcher.is_local:  # its jobs run one after another: one of them runs all trials
+        task, jobs = partial(_work_here, study, options.n_workers, tuple(command), pool), 1
+    while True:
+        before = done(study.get_trials(deepcopy=False), definition)
+        problem: Exception | None = None
+        try:
+            launcher(task, first, jobs, made.folder)
+        except Exception as error:  # a killed job's, which says nothing of the study
+            problem = error
+        ledger.reap(at_once=True)
+        trials = study.get_trials(deepcopy=False)
+        if (failed := gave_up(trials, definition, began)) is not None:
+            raise DlframeError(
+                f"{failed}; `dlframe study status {definition.name}` says why, and the same command "
+                "goes on"
+            )
+        if ledger.over() is not None or _time_is_up(definition, began):
+            return
+        if done(trials, definition) == before:
+            if problem is not None:
+                raise problem
+            raise DlframeError(
+                f"the workers of the study {definition.name!r} ended before its trials were done; the "
+                "same command goes on"
+            )
+        if problem is not None:
+            print(f"dlframe: {sentence(problem)}; the workers are started again", file=sys.stderr)
+
+
+def _work_here(
+    study: optuna.Study, slots: int, command: Sequence[str], pool: Pool, config: Any
+) -> None:
+    Worker(study, slots=slots, command=command, pool=pool).work()
+
+
+def _time_is_up(definition: Definition, began: float) -> bool:
+    most = definition.stops.timeout
+    return most is not None and time.time() - began >= most

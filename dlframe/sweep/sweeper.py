@@ -1,0 +1,148 @@
+"""Hydra's side of a sweep: its launcher starts the workers, whatever launcher that is."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+__all__ = ["Launcher", "OptunaSweeper", "WorkerTask", "register"]
+
+
+class _Conductor(Protocol):
+    """What ``dlframe train`` gives Hydra to call."""
+
+    def conduct(self, arguments: list[str], options: dict[str, Any], launch: "Launcher") -> Any:
+        """Run a sweep."""
+
+
+class OptunaSweeper(Sweeper):
+    """Hands a multirun over to ``dlframe train``, together with Hydra's launcher.
+
+    Args:
+        options: of ``SweepOptions``, with ``sampler`` and ``pruner``.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = {
+            name: OmegaConf.to_container(value, resolve=True)
+            if OmegaConf.is_config(value)
+            else value
+            for name, value in options.items()
+        }
+        self._context: HydraContext | None = None
+        self._task: Any = None
+        self._config: DictConfig | None = None
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Take what Hydra knows."""
+        self._context, self._task, self._config = hydra_context, task_function, config
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the sweep.
+
+        Args:
+            arguments: the overrides, without Hydra's own.
+        """
+        assert self._context is not None
+        assert self._config is not None
+        conductor: _Conductor = self._task
+        return conductor.conduct(arguments, self._options, Launcher(self._context, self._config))
+
+
+# Hydra 1.3 instantiates plugins of this package only; 1.4 takes any.
+OptunaSweeper.__module__ = "hydra_plugins.dlframe"
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """Hydra's launcher, whichever was chosen.
+
+    Args:
+        context: Hydra's.
+        config: the composed config, with ``hydra``.
+    """
+
+    context: HydraContext
+    config: DictConfig
+
+    @property
+    def name(self) -> str:
+        """Name of its class."""
+        return str(self.config.hydra.launcher._target_).rpartition(".")[2]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it runs jobs one after another in this very process."""
+        return self.name == "BasicLauncher"
+
+    @property
+    def many_machines(self) -> bool:
+        """Whether its jobs may run on several machines."""
+        return self.name in ("SlurmLauncher", "RayLauncher", "RayAWSLauncher")
+
+    def __call__(
+        self, task: Callable[[DictConfig], Any], overrides: Sequence[str], jobs: int, folder: Path
+    ) -> None:
+        """Have a function called in so many jobs at the same time; return after the last.
+
+        Args:
+            task: what each does with the config that ``overrides`` give; it is pickled.
+            overrides: a trial's, which the launcher composes.
+            jobs: how many.
+            folder: where the launcher writes.
+
+        Raises:
+            Exception: what a job raised, or what the launcher makes of one that was killed.
+        """
+        config = copy.deepcopy(self.config)
+        with open_dict(config):
+            config.hydra.sweep.dir, config.hydra.sweep.subdir = str(folder), "."
+            if self.name == "JoblibLauncher" and config.hydra.launcher.n_jobs in (None, -1):
+                config.hydra.launcher.n_jobs = jobs  # else as many as there are cores
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=task, config=config
+        )
+        for job in launcher.launch([list(overrides)] * jobs, initial_job_idx=0):
+            _ = job.return_value  # raises what the job raised
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerTask:
+    """What a launcher's job does: run trials of a study.
+
+    Args:
+        name: of the study.
+        storage: its address.
+        threads: CPU threads of a trial.
+        command: the command line, for the record of the runs.
+    """
+
+    name: str
+    storage: str
+    threads: int | None
+    command: tuple[str, ...]
+
+    def __call__(self, config: DictConfig) -> None:
+        """Work until the study is over."""
+        import optuna
+
+        from dlframe.sweep.storage import open_storage
+        from dlframe.sweep.worker import Worker
+
+        study = optuna.load_study(study_name=self.name, storage=open_storage(self.storage))
+        Worker(study, threads=self.threads, command=self.command).work()
+
+
+def register() -> None:
+    """Make Hydra know the sweeper; doing so twice is harmless."""
+    plugins = Plugins.instance()
+    if OptunaSweeper not in plugins.discover(Sweeper):
+        plugins.register(OptunaSweeper)
