@@ -20,9 +20,14 @@ from dlframe.config.source import AUTO, CONF
 from dlframe.errors import ConfigError, did_you_mean
 from dlframe.plugin import KINDS, Entry, registry
 
-__all__ = ["check_choices", "check_values", "first_job", "parse", "refuse_lists", "sentence_of"]
+__all__ = ["UnknownOptionError", "check_choices", "check_value", "check_values", "first_job",
+           "is_group", "names_of_group", "parse", "refuse_lists", "sentence_of"]  # fmt: skip
 
 _LIST = re.compile(rf"({'|'.join(kind.name for kind in KINDS.values() if not kind.many)})=\s*\[")
+
+
+class UnknownOptionError(ConfigError):
+    """The components of a config have no such option."""
 
 
 def parse(text: str) -> Override:
@@ -38,10 +43,27 @@ def parse(text: str) -> Override:
     try:
         return OverridesParser.create().parse_override(text)
     except HydraException as error:
+        said = sentence_of(error)
+        if (
+            _EVALUATING in said
+        ):  # the form is right, and what a function such as choice() is given not
+            raise ConfigError(
+                f"the override {text!r} cannot be read: {_wrong_call(said)}"
+            ) from error
         raise ConfigError(
-            f"the override {text!r} is not well formed ({sentence_of(error)}); write key=value, and a "
+            f"the override {text!r} is not well formed ({said}); write key=value, and a "
             "value with special characters in two kinds of quotes, as in 'tracking.root=\"~x\"'"
         ) from error
+
+
+_EVALUATING = " while evaluating "
+
+
+def _wrong_call(said: str) -> str:
+    call, _, reason = said.partition(_EVALUATING)[2].partition(": ")
+    if "NoneType is incompatible" in reason and "choice(" in call:
+        return "choice() takes no null; write the values without it, as in <one>,null"
+    return f"{reason}; write {call.partition('(')[0].lstrip(chr(39))}() with other values"
 
 
 def sentence_of(error: BaseException) -> str:
@@ -72,7 +94,7 @@ def check_choices(
             )
     chosen = []
     for override in overrides:
-        if not _is_group(override, config_dir):
+        if not is_group(override.key_or_group, config_dir):
             continue
         if not override.key_or_group.startswith("hydra/"):
             _check_choice(override, config_dir)
@@ -126,8 +148,8 @@ def check_values(
         ConfigError: an option is unknown, or a value is not of its type or out of bounds.
     """
     for override in overrides:
-        if not _is_group(override, config_dir) and not override.is_delete():
-            _check_value(override, config)
+        if not is_group(override.key_or_group, config_dir) and not override.is_delete():
+            check_value(override, config)
 
 
 def _values(override: Override) -> list[Any]:
@@ -140,8 +162,8 @@ def _values(override: Override) -> list[Any]:
     return [parse(f"{key}={text}").value() for text in override.sweep_string_iterator()]
 
 
-def _is_group(override: Override, config_dir: Path | None) -> bool:
-    key = override.key_or_group
+def is_group(key: str, config_dir: Path | None) -> bool:
+    """Whether an override of ``key`` chooses components or presets, rather than sets an option."""
     folders = [folder / key for folder in (CONF, config_dir) if folder]
     return key in (*KINDS, *SETTINGS) or "/" in key or any(folder.is_dir() for folder in folders)
 
@@ -152,15 +174,25 @@ def _check_form(override: Override) -> None:
         raise ConfigError(f"an override reads key=value; got {text!r}, which has no key")
     if override.package is not None:
         raise ConfigError(f"every group has its place; write {key}=<name> instead of {text!r}")
-    if override.is_add() and "/" not in key and _is_group(override, None):
+    if override.is_add() and "/" not in key and is_group(override.key_or_group, None):
         raise ConfigError(f"the group {key} is there already; write {text.lstrip('+')!r}")
+
+
+def names_of_group(group: str, config_dir: Path | None) -> list[str]:
+    """Return all names that ``group`` may be given, in order: presets and components."""
+    components = registry().names(group) if group in KINDS else []
+    return sorted({*_presets(group, config_dir), *components})
+
+
+def _presets(group: str, config_dir: Path | None) -> set[str]:
+    folders = [folder / group for folder in (CONF, config_dir) if folder]
+    files = {path.stem for folder in folders for path in folder.glob("*.yaml")}
+    return files | ({"default"} if group in SETTINGS else set())
 
 
 def _check_choice(override: Override, config_dir: Path | None) -> None:
     group = override.key_or_group
-    folders = [folder / group for folder in (CONF, config_dir) if folder]
-    files = {path.stem for folder in folders for path in folder.glob("*.yaml")}
-    files |= {"default"} if group in SETTINGS else set()
+    files = _presets(group, config_dir)
     many = group not in KINDS or KINDS[group].many
     for value in _values(override):
         if value is None and many:
@@ -194,7 +226,13 @@ def _check_choice(override: Override, config_dir: Path | None) -> None:
                 )
 
 
-def _check_value(override: Override, config: DictConfig) -> None:
+def check_value(override: Override, config: DictConfig) -> None:
+    """Check one override that sets an option, with all values that it has.
+
+    Raises:
+        UnknownOptionError: what is chosen in ``config`` has no such option.
+        ConfigError: a value is not of the option's type or out of bounds.
+    """
     key = override.key_or_group
     head, *rest = key.split(".")
     known = [*KINDS, *SETTINGS, *VALUES]
@@ -205,7 +243,7 @@ def _check_value(override: Override, config: DictConfig) -> None:
         places |= {group: group for group in known}
         near = [head] if head in places else get_close_matches(head, places, n=2)
         suggestion = f"did you mean {' or '.join(repr(places[word]) for word in near)}? "
-        raise ConfigError(
+        raise UnknownOptionError(
             f"there is no option {key!r}; {suggestion if near else ''}the groups are "
             f"{', '.join(known)}"
         )
@@ -218,7 +256,7 @@ def _check_value(override: Override, config: DictConfig) -> None:
         selected = [str(chosen) for chosen in node or ()]
         if name not in selected:
             registry().find(head, name)
-            raise ConfigError(
+            raise UnknownOptionError(
                 f"{key} is set, but {head} {name!r} is not chosen; add it: "
                 f"'{head}=[{','.join([*selected, name])}]'"
             )
@@ -245,7 +283,7 @@ def _check_option(override: Override, head: str, rest: Sequence[str], node: Dict
     if name == "component":
         raise ConfigError(f"{key} is not to be set; choose with {head.partition('.')[0]}=<name>")
     if name not in known:
-        raise ConfigError(
+        raise UnknownOptionError(
             f"{component or head} has no option {name!r}; {did_you_mean(name, known)}its options are "
             f"{', '.join(known) or 'none'}"
         )
