@@ -27,6 +27,7 @@ from dlframe.training.prepare import CHECKPOINT, Parts, load_weights
 from dlframe.training.progress import ProgressBar
 from dlframe.training.saving import Saving
 from dlframe.training.splits import Part
+from dlframe.training.watched import Watched
 
 __all__ = ["Fit"]
 
@@ -54,15 +55,22 @@ class Fit:
         parts: what to train.
         folder: where checkpoints and the profiler's report go.
         log: receives metrics and the number of optimizer steps.
+        watched: decides after each validation whether training goes on; None lets it.
     """
 
     def __init__(
-        self, parts: Parts, folder: Path, log: Callable[[dict[str, float], int], None]
+        self,
+        parts: Parts,
+        folder: Path,
+        log: Callable[[dict[str, float], int], None],
+        watched: Watched | None = None,
     ) -> None:
-        self.parts, self.folder = parts, folder
+        self.parts, self.folder, self.watched = parts, folder, watched
         self.options: dict[str, Any] = parts.config["trainer"]
         self._interruption, self._io = Interruption(), WholeCheckpointIO()
         callbacks = [c for r in parts.regularizers for c in r.callbacks()]
+        if watched is not None:
+            callbacks.append(watched)
         batchwise = any(_overrides_batch_hooks(callback) for callback in callbacks)
         self.trainer = self._trainer(callbacks)
         listening = batchwise or self.options["profiler"]

@@ -33,7 +33,10 @@ from dlframe.training.prepare import CHECKPOINT, Parts
 from dlframe.training.summary import count_parameters, summarize
 from dlframe.training.surroundings import record_attempt, record_code, write_environment
 
-__all__ = ["Context", "RunRecord"]
+__all__ = ["PRUNED", "Context", "RunRecord"]
+
+PRUNED = "dlframe.pruned"
+"""The tag of a run that was stopped early, as one that was not worth its end."""
 
 _CONFIG = (
     "config.yaml", "overrides.json", "differences.json", "spec.json", "preprocessing", "schema.json",
@@ -56,6 +59,9 @@ class Context(TypedDict):
         waits: whether to wait at the end until all is delivered.
         again: whether it goes on with a run that was interrupted.
         replay_of: folder of the run that it is to repeat.
+        tags: of the run, beside those of its config.
+        watch: address at which another process hears of each validation; None where that is nobody,
+            or this process.
     """
 
     overrides: list[str]
@@ -64,6 +70,8 @@ class Context(TypedDict):
     waits: bool
     again: bool
     replay_of: str | None
+    tags: dict[str, str]
+    watch: str | None
 
 
 class RunRecord:
@@ -92,6 +100,7 @@ class RunRecord:
         recorder.params(params)
         tags: dict[str, Any] = dict(provenance_tags(self.context["command"]))
         tags |= self._tags(params, size, trained) | (config["tracking"]["tags"] or {})
+        tags |= self.context["tags"]
         changed = [redacted_values([f"{k}={v}", d]) for k, v, d in differences(self.parts.config)]
         facts = self._facts([(*text.split("=", 1), default) for text, default in changed])
         self._write("overrides.json", redacted_values(self.context["overrides"]))
@@ -116,7 +125,7 @@ class RunRecord:
             attempt: number of this one; the first is 1.
         """
         if attempt > 1:
-            self.recorder.tags({"dlframe.attempts": attempt})
+            self.recorder.tags({**self.context["tags"], "dlframe.attempts": attempt})
             if self._behind is None:  # else those before did not come as far as to describe it
                 record_attempt(self.recorder, attempt, self._plugins(), self.context["command"])
         every = self.parts.config["tracking"]["sample_every"]
@@ -174,13 +183,19 @@ class RunRecord:
 
     # --- the end ----------------------------------------------------------------------------------
 
-    def finish(self, module: TrainingModule, metrics: Mapping[str, float], seconds: float) -> None:
+    def finish(
+        self, module: TrainingModule, metrics: Mapping[str, float], seconds: float, *, pruned: bool
+    ) -> dict[str, float]:
         """Record the result: summaries, figures, weights and the model.
 
         Args:
             module: after the test.
             metrics: the last value of each metric, ``best/*`` and ``test/*`` among them.
             seconds: wall-clock time of the training.
+            pruned: whether it was stopped early, as one whose weights nobody wants.
+
+        Returns:
+            What is recorded beside the metrics: ``cost/*`` and ``final/*``.
         """
         if self._behind is not None:
             self._behind.join()
@@ -190,9 +205,15 @@ class RunRecord:
         self._metrics(tested, step)
         last = {k: v for k, v in metrics.items() if k.startswith(("train/", "val/", "test/"))}
         final = {f"final/{key.replace('/', '_')}": value for key, value in last.items()}
-        self._metrics(best | final | self._costs(module, seconds), 0)
+        summaries = final | self._costs(module, seconds)
+        self._metrics(best | summaries, 0)
         self._draw(module)
-        self._record_weights(module, step, tested)
+        if pruned:
+            said = f"stopped after epoch {module.history[-1]['epoch']} by the pruner of its study"
+            self.recorder.tags({"optuna.state": "PRUNED", PRUNED: said})
+        else:
+            self._record_weights(module, step, tested)
+        return summaries
 
     def _metrics(self, values: Mapping[str, float], step: int) -> None:
         """Record values that an attempt before may have recorded, in the moments before its death."""

@@ -26,22 +26,24 @@ from dlframe.tracking.earlier import Earlier, earlier
 from dlframe.tracking.recorder import Recorder, new_uid
 from dlframe.tracking.redaction import redacted, without_credentials
 from dlframe.tracking.spool import FILE, Spool
+from dlframe.training.channel import Answer, Channel, Listener, Report
 from dlframe.training.ending import advice, is_stop, report, signal_of, translated
 from dlframe.training.fit import Fit
 from dlframe.training.prepare import Parts, prepare, read_config, save
 from dlframe.training.processes import read_order, report_result, run_apart
-from dlframe.training.record import Context, RunRecord
+from dlframe.training.record import PRUNED, Context, RunRecord
 from dlframe.training.resume import (
     check_data,
     last_checkpoint,
     recorded_threads,
     unfinished_like,
 )
+from dlframe.training.watched import Watched
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Run", "execute", "execute_rank", "resume"]
+__all__ = ["Run", "execute", "execute_rank", "execute_trial", "resume"]
 
 
 @dataclass(slots=True)
@@ -58,6 +60,8 @@ class Run:
         tracking_uri: the MLflow store.
         mlflow_run_id: the run's id there, once it has been delivered.
         note: what the user should know, such as a backlog of undelivered records.
+        summaries: the single values that are recorded beside the metrics: ``cost/*`` and ``final/*``.
+        pruned: whether it was stopped early, as one that was not worth its end.
     """
 
     id: str
@@ -69,6 +73,8 @@ class Run:
     tracking_uri: str | None = None
     mlflow_run_id: str | None = None
     note: str | None = None
+    summaries: dict[str, float] = field(default_factory=dict)
+    pruned: bool = False
 
     @property
     def history(self) -> "pd.DataFrame":
@@ -116,8 +122,76 @@ def execute(
         waits=wait,
         again=False,
         replay_of=str(replay_of) if replay_of else None,
+        tags={},
+        watch=None,
     )
     return _execute(checked, new_uid(), context)
+
+
+def execute_trial(
+    config: Mapping[str, Any],
+    uid: str,
+    *,
+    overrides: Sequence[str] = (),
+    command: Sequence[str] = (),
+    parent: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    report: Report,
+) -> Run:
+    """Train, test and record one trial of a study; go on with what an earlier attempt left of it.
+
+    Args:
+        config: a composed config.
+        uid: the run's id; where that has been recorded, its training goes on, or is not repeated.
+        overrides: what the user changed, for the record.
+        command: the command line, for the record.
+        parent: id of the study's run.
+        tags: of the run, beside those of its config.
+        report: takes the number of an epoch and its validation metrics; says whether to stop.
+
+    Raises:
+        DlframeError: as for ``execute``.
+        KeyboardInterrupt: it was asked to stop; the run is recorded as KILLED.
+    """
+    checked = validate(config)
+    folder = Path(checked["tracking"]["root"]).absolute() / uid
+    again = (folder / FILE).is_file()
+    if again and checked["trainer"]["threads"] is None:
+        checked["trainer"]["threads"] = recorded_threads(folder)
+    context = Context(
+        overrides=list(overrides),
+        command=list(command),
+        parent=parent,
+        waits=False,
+        again=again,
+        replay_of=None,
+        tags=dict(tags or {}),
+        watch=None,
+    )
+    if again and earlier(folder).status == "FINISHED":
+        return _finished(folder)
+    try:
+        return _execute(checked, uid, context, report)
+    except RunTakenError:  # its last records were not in the spool yet
+        if again and earlier(folder).status == "FINISHED":
+            return _finished(folder)
+        raise
+
+
+def _finished(folder: Path) -> Run:
+    """Return the outcome of a run whose process was killed when it had recorded all."""
+    recorded = earlier(folder).values
+    with closing(Spool(folder)) as spool:
+        tags = [record.body["values"] for record in spool.of_kinds("tags")]
+    single = ("cost/", "final/")
+    return Run(
+        folder.name,
+        folder,
+        metrics={key: value for key, value in recorded.items() if not key.startswith(single)},
+        seconds=recorded.get("cost/seconds", 0.0),
+        summaries={key: value for key, value in recorded.items() if key.startswith(single)},
+        pruned=any(PRUNED in values for values in tags),
+    )
 
 
 def resume(
@@ -151,15 +225,21 @@ def resume(
         waits=wait,
         again=True,
         replay_of=None,
+        tags={},
+        watch=None,
     )
     return _execute(config, folder.name, context)
 
 
-def _execute(config: dict[str, Any], uid: str, context: Context) -> Run:
+def _execute(
+    config: dict[str, Any], uid: str, context: Context, report: Report | None = None
+) -> Run:
     try:
         if config["trainer"]["devices"] == 1:
-            return _execute_here(config, uid, context)
-        return _execute_apart(config, uid, context)
+            return _execute_here(config, uid, context, report)
+        with _heard(report) as address:
+            context["watch"] = address
+            return _execute_apart(config, uid, context)
     finally:
         gc.collect()  # Lightning's objects hold each other, and with them the device's memory
 
@@ -175,13 +255,27 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _execute_here(config: dict[str, Any], uid: str, context: Context, *, first: bool = True) -> Run:
+def _execute_here(
+    config: dict[str, Any],
+    uid: str,
+    context: Context,
+    report: Report | None = None,
+    *,
+    first: bool = True,
+) -> Run:
+    watched = Watched(report) if report is not None or context["watch"] is not None else None
     with _threads(config["trainer"]["threads"]), captured(Console()) as console:
-        return _record(config, uid, context, console, first=first)
+        return _record(config, uid, context, console, watched, first=first)
 
 
 def _record(
-    config: dict[str, Any], uid: str, context: Context, console: Console, *, first: bool
+    config: dict[str, Any],
+    uid: str,
+    context: Context,
+    console: Console,
+    watched: Watched | None,
+    *,
+    first: bool,
 ) -> Run:
     """Train and record; ``first`` says whether this process is the one that writes."""
     tracking = config["tracking"]
@@ -191,7 +285,7 @@ def _record(
         recorder.metrics(before.missing(values, step), step)
 
     # Whatever the user got wrong shows here, before anything is written.
-    fit = Fit(prepare(config), run.folder, log)
+    fit = Fit(prepare(config), run.folder, log, watched)
     checkpoint = last_checkpoint(run.folder) if context["again"] else None
     if context["again"] and checkpoint is None and not (run.folder / FILE).is_file():
         raise CheckpointError(
@@ -213,6 +307,8 @@ def _record(
         alert=alert_options(tracking),
     )
     before = earlier(run.folder)  # after the recorder has taken in what a killed process left
+    if watched is not None:
+        watched.remember(run.folder)
     if context["again"] and before.previous == "FINISHED":
         recorder.finish("FINISHED")
         raise RunTakenError(f"run {uid!r} was finished by another process in the meantime")
@@ -251,14 +347,15 @@ def _train(
     if record is not None:
         record.attach(before.attempts)
     fit.fit(checkpoint)
-    tested = fit.test()
+    run.pruned = fit.watched is not None and fit.watched.pruned
+    tested = {} if run.pruned else fit.test()
     run.epochs = fit.module.history
     for values in run.epochs:
         run.metrics |= {key: value for key, value in values.items() if key != "step"}
     run.metrics |= _best(run.epochs, parts) | tested
     run.seconds = fit.module.seconds
     if record is not None:
-        record.finish(fit.module, run.metrics, run.seconds)
+        run.summaries = record.finish(fit.module, run.metrics, run.seconds, pruned=run.pruned)
 
 
 def _best(epochs: list[dict[str, float]], parts: Parts) -> dict[str, float]:
@@ -309,6 +406,31 @@ def _deliver(run: Run, recorder: Recorder, seconds: float, context: Context) -> 
 # --- several processes ----------------------------------------------------------------------------
 
 
+@contextmanager
+def _heard(report: Report | None) -> Iterator[str | None]:
+    """Yield the address at which another process reports to ``report``."""
+    if report is None or isinstance(report, Channel):
+        yield None if report is None else report.address
+        return
+    raised: list[Exception] = []
+
+    def hear(step: int, values: dict[str, float], answer: Answer) -> None:
+        stop = True  # where it cannot be said, there is nothing to go on for
+        try:
+            stop = report(step, values)
+        except Exception as error:  # of the listener's thread; raised below
+            raised.append(error)
+        answer(stop)
+
+    listener = Listener()
+    try:
+        yield listener.expect(hear)
+    finally:
+        listener.close()
+    if raised:
+        raise raised[0]
+
+
 def _execute_apart(config: dict[str, Any], uid: str, context: Context) -> Run:
     """Train in processes of their own."""
     folder = Path(config["tracking"]["root"]).absolute() / uid
@@ -347,8 +469,9 @@ def execute_rank(place: Path) -> None:
         place: where the order is, and the result goes.
     """
     order = read_order(place)
-    first = _is_first_rank()
-    run = _execute_here(validate(order["config"]), order["uid"], order["context"], first=first)
+    first, context = _is_first_rank(), order["context"]
+    report = Channel(context["watch"]) if first and context["watch"] is not None else None
+    run = _execute_here(validate(order["config"]), order["uid"], context, report, first=first)
     if first:
         left_out = ("id", "folder")
         report_result(place, {k: v for k, v in asdict(run).items() if k not in left_out})
