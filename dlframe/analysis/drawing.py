@@ -1,7 +1,8 @@
 """What all figures have in common: colours, quiet axes, one legend for all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -48,10 +49,13 @@ def plain(axes: Axes, grid: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def one_legend(figure: Figure, axes: Axes) -> None:
-    """Name each label once, above the axes."""
-    handles, labels = axes.get_legend_handles_labels()
-    once: Mapping[str, object] = dict(zip(labels, handles, strict=True))
+def one_legend(figure: Figure, *panels: Axes) -> None:
+    """Name each label of the panels once, above them."""
+    once: dict[str, Artist] = {}
+    for axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        once |= dict(zip(labels, handles, strict=True))
     figure.legend(
-        once.values(), once.keys(), loc="outside upper right", ncols=len(once), frameon=False
-    )  # type: ignore[call-overload]  # fmt: skip
+        list(once.values()), list(once), loc="outside upper right", ncols=max(1, len(once)),
+        frameon=False,
+    )  # fmt: skip

@@ -17,7 +17,7 @@ from dlframe.analysis.groups import ABSENT, SEED
 from dlframe.analysis.labels import plain_text, shown
 from dlframe.analysis.tables import title
 
-__all__ = ["Axis", "lines_figure", "measured", "parallel_figure", "setting"]
+__all__ = ["Axis", "lines_figure", "parallel_figure", "setting"]
 
 _MOST_SETTINGS = 6
 _MOST_NAMES = 12
@@ -57,7 +57,7 @@ def parallel_figure(comparison: Comparison, metric: MetricComparison) -> Figure 
     crossed = [setting(key, [run.params.get(key, ABSENT) for run in runs]) for key in keys]
     for name in (_COST, metric.metric):
         if all(math.isfinite(run.metrics.get(name, math.nan)) for run in runs):
-            crossed.append(measured(name, [run.metrics[name] for run in runs]))
+            crossed.append(_measured(name, [run.metrics[name] for run in runs]))
     return lines_figure(
         crossed,
         [run.metrics[metric.metric] for run in runs],
@@ -67,7 +67,12 @@ def parallel_figure(comparison: Comparison, metric: MetricComparison) -> Figure 
 
 
 def lines_figure(
-    crossed: Sequence[Axis], values: Sequence[float], *, label: str, smaller: bool
+    crossed: Sequence[Axis],
+    values: Sequence[float],
+    *,
+    label: str,
+    smaller: bool,
+    norm: Normalize | None = None,
 ) -> Figure:
     """Draw lines across upright axes, coloured by a value.
 
@@ -76,10 +81,12 @@ def lines_figure(
         values: each line's.
         label: what the values are.
         smaller: whether small values are better; the best are drawn last.
+        norm: how values become colours; None spreads the colours evenly over them.
     """
-    figure = Figure(figsize=(max(6.0, 1.7 * len(crossed) + 1.6), 4.2), layout="constrained")
+    width = max(6.0, 1.7 * len(crossed) + 1.6)
+    figure = Figure(figsize=(width, 4.2), layout="constrained")
     axes = figure.subplots()
-    norm = Normalize(min(values), max(values))
+    norm = norm or Normalize(min(values), max(values))
     # Without its last, yellow part, which is too pale for lines on white.
     colours = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.88, 256)))
     places = range(len(crossed))
@@ -90,7 +97,7 @@ def lines_figure(
         axes.plot(places, heights, color=colours(norm(values[i])), lw=1.4, alpha=0.8)
     _draw_axes(axes, crossed)
     shade = mpl.cm.ScalarMappable(norm, colours)
-    figure.colorbar(shade, ax=axes, label=plain_text(label), fraction=0.05, pad=0.08)
+    figure.colorbar(shade, ax=axes, label=plain_text(label), fraction=0.05, pad=0.48 / width)
     return figure
 
 
@@ -129,13 +136,7 @@ def _some(names: Sequence[str]) -> list[str]:
     return [names[round(place)] for place in np.linspace(0, len(names) - 1, 6)]
 
 
-def measured(name: str, values: Sequence[float]) -> Axis:
-    """Place numbers by size.
-
-    Args:
-        name: of the axis.
-        values: each line's.
-    """
+def _measured(name: str, values: Sequence[float]) -> Axis:
     least, width = min(values), max(values) - min(values)
     if not width:
         return Axis(name, [0.5] * len(values), [(0.5, f"{least:.3g}")])

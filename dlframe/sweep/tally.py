@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from optuna.trial import FrozenTrial, TrialState
@@ -96,22 +96,32 @@ _STANDING: dict[TrialState, Standing] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """How many trials stand how.
+    """How many trials stand how, as ``Standing`` has it.
 
     Args:
         total: how many trials the study is to have; None where nothing limits them.
-        standing: how many stand how.
+        complete: how many have values.
+        pruned: how many were ended early.
+        failed: how many failed for good.
+        retried: how many failed and are, or will be, begun again.
+        running: how many are at work.
+        waiting: how many are to be begun next.
         reasons: of those that failed for good, how many for which reason.
     """
 
     total: int | None
-    standing: Mapping[Standing, int]
+    complete: int
+    pruned: int
+    failed: int
+    retried: int
+    running: int
+    waiting: int
     reasons: Mapping[str, int]
 
     @property
     def done(self) -> int:
         """How many of the total are done."""
-        return self.standing["complete"] + self.standing["pruned"] + self.standing["failed"]
+        return self.complete + self.pruned + self.failed
 
     @property
     def left(self) -> int | None:
@@ -120,17 +130,22 @@ class Numbers:
 
     def line(self) -> str:
         """Say it in one line."""
+        why = ", ".join(f"{number} {each}" for each, number in self.reasons.items())
+        parts = {
+            "complete": self.complete,
+            "pruned": self.pruned,
+            f"failed ({why})": self.failed,
+            "begun again": self.retried,
+            "running": self.running,
+            "waiting": self.waiting,
+        }
+        told = ", ".join(f"{number} {word}" for word, number in parts.items() if number)
         of = f"{self.done} trials" if self.total is None else f"{self.done} of {self.total} trials"
-        told = [f"{self.standing[each]} {each}" for each in self.standing if self.standing[each]]
-        if self.reasons:
-            why = ", ".join(f"{number} {each}" for each, number in self.reasons.items())
-            told = [f"{each} ({why})" if each.endswith(" failed") else each for each in told]
-        return f"{of} done: {', '.join(told)}" if told else f"{of} done"
+        return f"{of} done: {told}" if told else f"{of} done"
 
     def plain(self) -> dict[str, Any]:
         """Return them as plain values."""
-        many: dict[str, Any] = {str(how): number for how, number in self.standing.items()}
-        return {"done": self.done, "total": self.total, **many, "reasons": dict(self.reasons)}
+        return {"done": self.done, **asdict(self)}
 
 
 def numbers(trials: Sequence[FrozenTrial], definition: Definition) -> Numbers:
@@ -139,9 +154,13 @@ def numbers(trials: Sequence[FrozenTrial], definition: Definition) -> Numbers:
     found = [(standing(trial, definition, replaced), trial) for trial in trials]
     many = Counter(how for how, _ in found)
     why = Counter(str(reason(trial) or _UNKNOWN) for how, trial in found if how == "failed")
-    every: tuple[Standing, ...] = ("complete", "pruned", "failed", "retried", "running", "waiting")
     return Numbers(
         total=definition.stops.n_trials,
-        standing={how: many[how] for how in every},
+        complete=many["complete"],
+        pruned=many["pruned"],
+        failed=many["failed"],
+        retried=many["retried"],
+        running=many["running"],
+        waiting=many["waiting"],
         reasons=dict(why.most_common()),
     )
