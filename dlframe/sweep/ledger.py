@@ -56,7 +56,7 @@ class Ledger:
         started = psutil.Process().create_time()
         place = {"host": os.uname().nodename, "pid": os.getpid(), "started": started}
         self.study.set_user_attr(
-            WORKER + self.worker, {**place, "beat": self._beats, "ended": last}
+            WORKER + self.worker, {**place, "beat": self._beats, "at": time.time(), "ended": last}
         )
 
     def _is_lost(self, worker: str | None, known: dict[str, Any]) -> bool:

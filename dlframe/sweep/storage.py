@@ -1,6 +1,7 @@
 """Where a study is kept: a journal file on one machine, a database for several."""
 
 import os
+import time
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,13 +15,23 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
 
 from dlframe.errors import ConfigError, DlframeError, StorageError, did_you_mean
+from dlframe.sweep.marks import WORKER
 from dlframe.sweep.patience import patient, unreachable
 from dlframe.tracking.redaction import without_credentials
 
-__all__ = ["find_study", "journal_of", "open_storage", "studies_folder", "study_names"]
+__all__ = [
+    "check_place",
+    "find_study",
+    "journal_of",
+    "open_storage",
+    "studies_folder",
+    "study_names",
+]
 
 _JOURNAL, _SQL, _GRPC = "journal", ("sqlite", "postgresql", "mysql"), "grpc"
 _FILE = "journal.log"
+_RECENT = 600.0
+"""Seconds; a worker gives a sign of life every twenty."""
 _FORMS = "journal:///folder/study.log, sqlite:///study.db, postgresql://user@host/base or grpc://host:port"
 
 
@@ -102,6 +113,31 @@ def study_names(root: Path, storage: str | None) -> list[str]:
     if storage is not None:
         return sorted(optuna.get_all_study_names(open_storage(storage)))
     return sorted(path.parent.name for path in studies_folder(root).glob(f"*/{_FILE}"))
+
+
+def check_place(study: optuna.Study, storage: str | None) -> None:
+    """Refuse to work on a journal file that workers of another machine write, too.
+
+    Raises:
+        ConfigError: they do, and locks of files do not reach that far.
+    """
+    if storage is not None and not storage.startswith(_JOURNAL):
+        return
+    here = os.uname().nodename
+    others = {
+        found["host"]
+        for key, found in study.user_attrs.items()
+        if key.startswith(WORKER)
+        and not found["ended"]
+        and found["host"] != here
+        and time.time() - found["at"] < _RECENT
+    }
+    if others:
+        raise ConfigError(
+            f"a journal file serves one machine, and {', '.join(sorted(others))} works on the study "
+            f"{study.study_name!r}; keep it in a database, hydra.sweeper.storage=postgresql://"
+            "user@host/base, or wait for the end there"
+        )
 
 
 # --- kinds ----------------------------------------------------------------------------------------
