@@ -46,6 +46,8 @@ class Worker:
         pool: of processes for the trials; None starts one, which ends with the worker.
         command: the command line, for the record of the runs.
         lease: see ``Ledger``.
+        entry: ``module:function`` that a trial carries out; what a study's storage holds must never
+            decide on it.
 
     Attributes:
         id: its own, which names its host and process.
@@ -60,11 +62,12 @@ class Worker:
         pool: Pool | None = None,
         command: Sequence[str] = (),
         lease: float = LEASE,
+        entry: str = "dlframe.sweep.trial:train",
     ) -> None:
         self.id = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(2)}"
         self.study, self.slots = study, slots
         self.definition = Definition.from_json(study.user_attrs[DEFINITION])
-        self._command = list(command)
+        self._command, self._entry = list(command), entry
         self._parent: str | None = study.user_attrs.get(PARENT)
         self._folder = Path(study.user_attrs[FOLDER])
         self._lease = lease
@@ -227,13 +230,14 @@ class Worker:
             config = {**config, "seed": (config["seed"] + seed) % 2**32}
         tags = {"dlframe.study": self.study.study_name, "dlframe.trial": str(trial.number)}
         order = Order(
+            entry=self._entry,
             config={**config, "trainer": {**config["trainer"], "progress": "off"}},
             overrides=overrides,
             command=self._command,
             uid=uid,
             parent=self._parent,
             tags=tags,
-            objective=None,
+            objective=self.definition.goals[0].metric if len(self.definition.goals) == 1 else None,
         )
         place = (
             self._folder

@@ -1,0 +1,219 @@
+"""Epochs that a search needs, looked up in a table of real trainings.
+
+python benchmarks/sweep_efficiency.py build    train each point of both grids; writes the table (20 min)
+python benchmarks/sweep_efficiency.py run      search the table with each sampler and pruner
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+from measure import facts, table
+from numpy.typing import NDArray
+
+TABLE = Path(__file__).with_name("sweep_efficiency.npz")
+EPOCHS = 27
+DATA = ("digits", "breast_cancer")
+GRID: dict[str, list[Any]] = {
+    "optimizer.lr": [float(f"{10**exponent:.2g}") for exponent in np.linspace(-4.5, -0.5, 9)],
+    "architecture.hidden": [[8], [32], [128], [32, 32], [128, 128]],
+    "optimizer": ["adam", "sgd"],
+    "activation": ["relu", "sigmoid"],
+    "regularizer.dropout.p": [0.0, 0.25, 0.5],
+}
+
+
+def main() -> None:
+    """Build the table, or search it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("build", "run"))
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    if options.what == "build":
+        build(options.workers)
+    else:
+        run(options.seeds, options.trials, options.workers)
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+
+def points() -> list[tuple[int, ...]]:
+    """Return the places of all points of the grid."""
+    return list(product(*(range(len(values)) for values in GRID.values())))
+
+
+def build(workers: int) -> None:
+    """Train all points, and write their validation losses."""
+    found = {}
+    for data in DATA:
+        with ProcessPoolExecutor(workers) as pool:
+            curves = list(pool.map(trained, [data] * len(points()), points(), chunksize=8))
+        shape = [len(values) for values in GRID.values()]
+        found[data] = np.array(curves, dtype=np.float32).reshape(*shape, EPOCHS)
+        print(data, len(curves), "trainings")
+    np.savez_compressed(TABLE, **found)
+    print(TABLE, f"{TABLE.stat().st_size / 1024:.0f} KiB")
+
+
+def trained(data: str, point: tuple[int, ...]) -> list[float]:
+    """Train one point; return the validation loss after each epoch, infinite once it diverged."""
+    import torch
+
+    from dlframe.errors import TrainingDivergedError
+    from dlframe.training.fit import Fit
+    from dlframe.training.prepare import prepare
+
+    torch.set_num_threads(1)
+    values = dict(zip(GRID, (options[i] for options, i in zip(GRID.values(), point, strict=True)),
+                      strict=True))  # fmt: skip
+    overrides = [f"data={data}", "regularizer=[dropout]", f"trainer.max_epochs={EPOCHS}",
+                 "trainer.checkpoint=false", "trainer.progress=off", "data.batch_size=32"]  # fmt: skip
+    overrides += [f"{key}={value}".replace(" ", "") for key, value in values.items()]
+    with tempfile.TemporaryDirectory() as folder:
+        fit = Fit(prepare(config_of(overrides)), Path(folder), lambda *_: None)
+        with suppress(TrainingDivergedError):
+            fit.fit()
+        losses = [v["val/loss"] for v in fit.module.history if "val/loss" in v]
+    return losses + [float("inf")] * (EPOCHS - len(losses))
+
+
+def config_of(overrides: list[str]) -> dict[str, Any]:
+    """Return a run's config."""
+    from dlframe.sweep.frozen import Composer
+
+    if not _composers:
+        _composers.append(Composer())
+    return _composers[0](overrides)
+
+
+_composers: list[Any] = []
+
+
+# --- the search ----------------------------------------------------------------------------------
+
+
+def pruners() -> dict[str, Callable[[], optuna.pruners.BasePruner] | None]:
+    """Return the contenders: each with TPE, but the first."""
+    from dlframe.sweep.pruners import make_pruner
+
+    from dlframe.sweep.definition import Chosen
+
+    def of(name: str, **options: Any) -> Callable[[], optuna.pruners.BasePruner]:
+        return lambda: make_pruner(Chosen(f"dlframe/{name}", options), max_resource=EPOCHS)
+
+    return {
+        "random, no pruner": None,
+        "TPE, no pruner": optuna.pruners.NopPruner,
+        "TPE, median": of("median"),
+        "TPE, percentile 25": of("percentile"),
+        "TPE, asha": of("asha"),
+        "TPE, hyperband": of("hyperband"),
+        "TPE, patient median": of("patient"),
+    }
+
+
+class Course(NamedTuple):
+    """How one search went.
+
+    Args:
+        epochs: that all trials took together.
+        reached: epochs until the best value was reached, all but one per cent; None if it was not.
+        best: the best value that a trial completed with.
+    """
+
+    epochs: int
+    reached: int | None
+    best: float
+
+
+def search(losses: NDArray[np.float64], name: str, seed: int, trials: int) -> Course:
+    """Search a table once."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    pruner = pruners()[name]
+    sampler: Any = optuna.samplers.TPESampler(seed=seed)
+    if pruner is None:
+        sampler, pruner = optuna.samplers.RandomSampler(seed=seed), optuna.pruners.NopPruner
+    study = optuna.create_study(sampler=sampler, pruner=pruner())
+    enough = 1.01 * float(losses.min())
+    epochs, reached, best = 0, None, float("inf")
+    for _ in range(trials):
+        trial = study.ask()
+        curve = losses[point_of(trial)]
+        state = optuna.trial.TrialState.COMPLETE
+        for epoch, loss in enumerate(curve, 1):
+            epochs += 1
+            trial.report(float(loss), epoch)
+            if loss <= enough and reached is None:
+                reached = epochs
+            if trial.should_prune():
+                state = optuna.trial.TrialState.PRUNED
+                break
+        if state == optuna.trial.TrialState.COMPLETE:
+            value = float(curve.min())
+            best = min(best, value)
+            study.tell(trial, value if np.isfinite(value) else 1e6)
+        else:
+            study.tell(trial, state=state)
+    return Course(epochs, reached, best)
+
+
+def point_of(trial: optuna.Trial) -> tuple[int, ...]:
+    """Let the sampler choose: places on an axis where that has an order, else names."""
+    place = []
+    for key, values in GRID.items():
+        if key in ("optimizer.lr", "regularizer.dropout.p"):
+            place.append(trial.suggest_int(key, 0, len(values) - 1))
+        else:
+            place.append(trial.suggest_categorical(key, list(range(len(values)))))
+    return tuple(place)
+
+
+def run(seeds: int, trials: int, workers: int) -> None:
+    """Search both tables with each contender and print what it took."""
+    from scipy.stats import wilcoxon
+
+    print(facts("optuna", "dlframe"))
+    stored = np.load(TABLE)
+    for data in DATA:
+        losses = np.nan_to_num(stored[data].astype(np.float64), nan=1e6, posinf=1e6)
+        found: dict[str, list[Course]] = {}
+        with ProcessPoolExecutor(workers) as pool:
+            for name in pruners():
+                tasks = [pool.submit(search, losses, name, seed, trials) for seed in range(seeds)]
+                found[name] = [task.result() for task in tasks]
+        plain = found["TPE, no pruner"]
+        rows = []
+        for name, courses in found.items():
+            # A search that did not reach it has taken at least all of its epochs for that.
+            took = [c.reached or c.epochs for c in courses]
+            base = [c.reached or c.epochs for c in plain]
+            worse = [c.best - p.best for c, p in zip(courses, plain, strict=True)]
+            p_value = wilcoxon(worse, alternative="greater").pvalue if any(worse) else 1.0
+            rows.append((
+                name,
+                f"{np.mean([c.epochs for c in courses]):.0f}",
+                f"{np.mean([p.epochs for p in plain]) / np.mean([c.epochs for c in courses]):.2f}",
+                f"{np.median(took):.0f}", f"{np.median(base) / np.median(took):.2f}",
+                f"{np.mean(base) / np.mean(took):.2f}",
+                f"{sum(c.reached is not None for c in courses)}",
+                f"{np.mean([c.best for c in courses]):.5f}", f"{p_value:.3f}",
+            ))  # fmt: skip
+        print(f"\n{data}: {len(points())} trainings of {EPOCHS} epochs, best {losses.min():.5f}, "
+              f"{seeds} searches of {trials} trials")  # fmt: skip
+        head = ("search", "epochs in all", "fewer (x)", "epochs to best, median", "fewer (x)",
+                "fewer, means (x)", "reached", "final loss, mean", "p, worse than TPE")  # fmt: skip
+        print(table(head, rows))
+
+
+if __name__ == "__main__":
+    main()

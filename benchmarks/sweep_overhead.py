@@ -1,0 +1,108 @@
+"""What a sweep costs beside its trials: 200 that do nothing, against bare Optuna on the same storage.
+
+python benchmarks/sweep_overhead.py run [--trials 200] [--repeats 3]
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import optuna
+from measure import facts, interleaved, median, table
+from optuna.distributions import CategoricalDistribution, FloatDistribution, distribution_to_json
+
+from dlframe.sweep.definition import Chosen, Definition, Goal, Parameter, Stops
+from dlframe.sweep.marks import DEFINITION, FOLDER
+from dlframe.sweep.pool import Pool
+from dlframe.sweep.storage import journal_of, open_storage
+from dlframe.sweep.worker import Worker
+
+_ACTIVATIONS = ("relu", "gelu", "silu")
+
+
+def main() -> None:
+    """Run the benchmark and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("run",))
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    print(facts("dlframe", "optuna", "hydra-core"))
+    with tempfile.TemporaryDirectory() as folder, Pool(1) as pool:
+        root = Path(folder)
+        contenders: dict[str, Callable[[], float]] = {
+            "bare Optuna": partial(bare, root, options.trials),
+            "dlframe, in process": partial(swept, root, options.trials, "inline", pool),
+            "dlframe, warm processes": partial(swept, root, options.trials, "process", pool),
+        }
+        for name in contenders:  # imports, and the pool's start
+            if "dlframe" in name:
+                swept(root, 3, "process" if "warm" in name else "inline", pool)
+        found = interleaved(contenders, options.repeats)
+    base = found["bare Optuna"]
+    rows = [
+        (
+            name,
+            f"{median(times):.1f}",
+            f"{median([a - b for a, b in zip(times, base, strict=True)]):+.1f}",
+        )
+        for name, times in found.items()
+    ]
+    print(table((f"{options.trials} trials that do nothing", "ms a trial", "ms more"), rows))
+
+
+def bare(root: Path, trials: int) -> float:
+    """Return ms per trial of ``study.optimize``."""
+    name = f"bare-{time.time_ns()}"
+    study = optuna.create_study(
+        study_name=name,
+        storage=open_storage(journal_of(name, root)),
+        sampler=optuna.samplers.TPESampler(seed=0),
+    )
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.suggest_categorical("activation", _ACTIVATIONS)
+        return float((trial.suggest_float("optimizer.lr", 1e-4, 1e-1, log=True) - 0.01) ** 2)
+
+    began = time.perf_counter()
+    study.optimize(objective, n_trials=trials)
+    return 1000 * (time.perf_counter() - began) / trials
+
+
+def swept(root: Path, trials: int, execution: str, pool: Pool) -> float:
+    """Return ms per trial of dlframe's worker."""
+    name = f"swept-{time.time_ns()}"
+    activation = CategoricalDistribution(_ACTIVATIONS)
+    rate = FloatDistribution(1e-4, 1e-1, log=True)
+    definition = Definition(
+        name=name,
+        fixed=("architecture=mlp", f"tracking.root={json.dumps(str(root))}"),
+        space=(
+            Parameter("activation", "activation", distribution_to_json(activation), _ACTIVATIONS),
+            Parameter("optimizer.lr", "optimizer.lr", distribution_to_json(rate)),
+        ),
+        goals=(Goal("val/loss", "minimize"),),
+        sampler=Chosen("dlframe/tpe"),
+        pruner=None,
+        seed=0,
+        root=str(root),
+        execution=execution,  # type: ignore[arg-type]
+        stops=Stops(n_trials=trials),
+    )
+    study = optuna.create_study(study_name=name, storage=open_storage(journal_of(name, root)))
+    study.set_user_attr(FOLDER, str(root / "studies" / name))
+    study.set_user_attr(DEFINITION, definition.to_json())
+    worker = Worker(study, pool=pool, entry="sweep_nothing:nothing")
+    began = time.perf_counter()
+    worker.work()
+    taken = 1000 * (time.perf_counter() - began) / trials
+    assert len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))) == trials
+    return taken
+
+
+if __name__ == "__main__":
+    main()

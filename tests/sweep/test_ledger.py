@@ -1,0 +1,176 @@
+"""Workers of one study: real processes that share a storage, some of which are killed."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import optuna
+import pytest
+from fault_support import another_database, postgres
+from optuna.trial import TrialState
+from study_support import defined
+
+from dlframe.sweep.definition import Stops
+from dlframe.sweep.ledger import Ledger
+from dlframe.sweep.marks import ATTEMPT, DEFINITION, OWNER, RETRY_OF, UID, reason
+from dlframe.sweep.storage import journal_of, open_storage
+from dlframe.sweep.tally import done
+
+_FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    with postgres() as url:
+        yield another_database(url, "studies")
+
+
+@pytest.fixture(params=["journal", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "journal":
+        return journal_of("s", tmp_path)
+    return str(request.getfixturevalue("database"))
+
+
+def _study(url: str, name: str, **more: object) -> optuna.Study:
+    study = optuna.create_study(study_name=name, storage=open_storage(url))
+    study.set_user_attr(DEFINITION, defined(name=name, **more).to_json())
+    return study
+
+
+def _ledger(url: str, name: str, worker: str, **more: object) -> Ledger:
+    study = optuna.load_study(
+        study_name=name,
+        storage=open_storage(url),
+        sampler=optuna.samplers.RandomSampler(),
+    )
+    return Ledger(study, defined(name=name, **more), worker, lease=1.0)
+
+
+def _loop(ledger: Ledger, hang_at: int | None = None) -> None:
+    """Work like a worker whose trials take no time; one of them takes for ever."""
+    ledger.beat()
+    mine = 0
+    while ledger.over() is None:
+        ledger.reap()
+        trial = ledger.take()
+        if trial is None:
+            time.sleep(0.02)
+            continue
+        if mine == hang_at:
+            time.sleep(600)
+        mine += 1
+        ledger.complete(trial.number, [trial.suggest_float("x", 0, 1)])
+    ledger.beat(last=True)
+
+
+def _worker(url: str, name: str, worker: str, stops: Stops, hang_at: int | None) -> None:
+    _loop(_ledger(url, name, worker, stops=stops), hang_at)
+
+
+def _start(
+    url: str, name: str, stops: Stops, hanging: Callable[[int], int | None], number: int = 4
+) -> list[BaseProcess]:
+    started: list[BaseProcess] = []
+    for place in range(number):
+        process = _FORK.Process(
+            target=_worker, args=(url, name, f"w{place}", stops, hanging(place)), daemon=True
+        )
+        process.start()
+        started.append(process)
+    return started
+
+
+def test_workers_do_exactly_as_many_trials_as_there_are_to_be(url: str) -> None:
+    stops = Stops(n_trials=30)
+    study = _study(url, "many", stops=stops)
+    for process in _start(url, "many", stops, lambda place: None):
+        process.join(120)
+        assert process.exitcode == 0
+    trials = study.get_trials()
+    counted = Counter(reason(t) or t.state.name for t in trials)
+    assert counted["COMPLETE"] == 30
+    assert counted["surplus"] == len(trials) - 30 <= 3
+    assert len({t.user_attrs[OWNER] for t in trials if t.state == TrialState.COMPLETE}) > 1
+
+
+def test_a_killed_workers_trial_is_begun_again_by_another(url: str) -> None:
+    stops = Stops(n_trials=12)
+    study = _study(url, "killed", stops=stops)
+    processes = _start(url, "killed", stops, lambda place: 1 if place == 0 else None, 3)
+    victim = processes[0]
+
+    def hanging() -> list[optuna.trial.FrozenTrial]:
+        running = study.get_trials(states=(TrialState.RUNNING,))
+        return [t for t in running if t.user_attrs.get(OWNER) == "w0"]
+
+    end = time.monotonic() + 60
+    while not (len(hanging()) == 1 and len(study.get_trials()) >= 12):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    # Nobody takes the trial of a worker that lives, however long it takes.
+    time.sleep(3)
+    [held] = hanging()
+    assert victim.pid is not None
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.join()
+    for process in processes[1:]:
+        process.join(120)
+        assert process.exitcode == 0
+    trials = study.get_trials()
+    assert not any(t.state == TrialState.RUNNING for t in trials)
+    assert done(trials, defined(stops=stops)) == 12
+    assert reason(trials[held.number]) == "lost"
+    [again] = [t for t in trials if t.user_attrs.get(RETRY_OF) == held.number]
+    assert (again.state, again.user_attrs[ATTEMPT]) == (TrialState.COMPLETE, 2)
+
+
+def test_who_was_killed_before_signing_leaves_nothing_behind(tmp_path: Path) -> None:
+    url, stops = journal_of("s", tmp_path), Stops(n_trials=2)
+    study = _study(url, "s", stops=stops)
+    study.ask()  # and dies
+    ledger = _ledger(url, "s", "w", stops=stops)
+    _loop(ledger)
+    assert [reason(t) or t.state.name for t in study.get_trials()].count("COMPLETE") == 2
+    assert reason(study.get_trials()[0]) == "surplus"
+
+
+def test_a_worker_elsewhere_is_given_up_when_it_gives_no_sign_of_life(tmp_path: Path) -> None:
+    url, stops = journal_of("s", tmp_path), Stops(n_trials=1)
+    _study(url, "s", stops=stops)
+    far = _ledger(url, "s", "far", stops=stops)
+    assert far.take() is not None
+    place = {"host": "elsewhere", "pid": 1, "started": 0.0, "at": 0.0, "ended": False}
+    far.study.set_user_attr("dlframe:worker:far", {**place, "beat": 1})
+    near = _ledger(url, "s", "near", stops=stops)
+    assert near.reap(at_once=True) == []
+    time.sleep(0.7)
+    far.study.set_user_attr("dlframe:worker:far", {**place, "beat": 2})
+    assert near.reap(at_once=True) == []
+    time.sleep(0.7)
+    assert near.reap(at_once=True) == []
+    time.sleep(0.5)
+    assert near.reap(at_once=True) == [0]
+    # Who comes back is told that the trial is no longer its own.
+    assert far.complete(0, [1.0]) is False
+
+
+def test_an_attempt_keeps_its_run_and_stopping_costs_none(tmp_path: Path) -> None:
+    url = journal_of("s", tmp_path)
+    study = optuna.create_study(study_name="s", storage=open_storage(url))
+    ledger = Ledger(study, defined(retries=1, stops=Stops(n_trials=1)), "w")
+    for why, attempt in (("stopped", 1), ("stopped", 1), ("killed", 1), ("killed", 2)):
+        trial = ledger.take()
+        assert trial is not None
+        assert trial.user_attrs.get(ATTEMPT, 1) == attempt
+        if UID not in trial.user_attrs:
+            trial.set_user_attr(UID, "run")
+        assert trial.user_attrs[UID] == "run"
+        ledger.fail(trial.number, why, "so it was")  # type: ignore[arg-type]
+    assert ledger.take() is None
+    assert ledger.over() == "all 1 trials are done"
