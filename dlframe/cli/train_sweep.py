@@ -175,7 +175,7 @@ def _run(
     from dlframe.sweep.parent import Parent
     from dlframe.sweep.storage import open_storage
 
-    study = begin(made)
+    study = begin(made, options)
     tracking = settings(made.config, "tracking")
     parent = None
     if tracking["enabled"]:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import CategoricalDistribution, json_to_distribution
@@ -22,9 +22,10 @@ from dlframe.sweep.gpus import devices
 from dlframe.sweep.marks import DEFINITION, FOLDER
 from dlframe.sweep.order import Order
 from dlframe.sweep.pool import Pool
-from dlframe.sweep.space import build_space, overrides_of
+from dlframe.sweep.space import build_space, propose
 from dlframe.sweep.storage import journal_of, open_storage, studies_folder
 from dlframe.sweep.tally import done
+from dlframe.sweep.warm import check_warm, warm_up
 from dlframe.tracking.recorder import new_uid
 from dlframe.tracking.whole import read_json
 
@@ -125,6 +126,7 @@ def plan(
             definition, folder = replace(definition, name=name), studies_folder(root) / name
         else:
             _check_same(study, before, definition)
+    check_warm(definition, options)
     return Plan(definition, config, storage, folder, study)
 
 
@@ -136,11 +138,15 @@ def first_trial(fixed: Sequence[str], space: Sequence[Parameter]) -> list[str]:
         values[parameter.name] = (
             found.choices[0] if isinstance(found, CategoricalDistribution) else found.low
         )
-    return [*fixed, *overrides_of(values, space)]
+    return [*fixed, *propose(cast("optuna.Trial", optuna.trial.FixedTrial(values)), space)]
 
 
-def begin(made: Plan) -> optuna.Study:
-    """Create the study, or go on with it under what of its definition may change."""
+def begin(made: Plan, options: SweepOptions) -> optuna.Study:
+    """Create the study, or go on with it under what of its definition may change.
+
+    Raises:
+        ConfigError: what it is to begin with does not fit.
+    """
     definition = made.definition
     made.folder.mkdir(parents=True, exist_ok=True)
     study = made.study
@@ -151,7 +157,10 @@ def begin(made: Plan) -> optuna.Study:
             directions=[goal.direction for goal in definition.goals],
         )
         study.set_user_attr(FOLDER, str(made.folder))
-    study.set_user_attr(DEFINITION, definition.to_json())
+        study.set_user_attr(DEFINITION, definition.to_json())
+        warm_up(study, definition, options)
+    else:
+        study.set_user_attr(DEFINITION, definition.to_json())
     return study
 
 

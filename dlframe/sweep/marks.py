@@ -4,8 +4,9 @@ from typing import Any, Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["ATTEMPT", "DEFINITION", "FOLDER", "INFRASTRUCTURE", "OWNER", "PARENT", "REASON", "RETRY_OF",
-           "SAID", "UID", "WORKER", "Reason", "is_infrastructure", "reason"]  # fmt: skip
+__all__ = ["ATTEMPT", "COPIED", "DEFINITION", "FOLDER", "INFRASTRUCTURE", "OWNER", "PARENT",
+           "REASON", "RETRY_OF", "SAID", "UID", "WORKER", "Reason", "is_idle", "is_infrastructure",
+           "reason"]  # fmt: skip
 
 DEFINITION = "dlframe:definition"
 """Of a study: its ``Definition`` as JSON."""
@@ -23,6 +24,8 @@ ATTEMPT = "dlframe:attempt"
 """Of a trial: its number among the attempts at the same values; the first is 1."""
 RETRY_OF = "dlframe:retry_of"
 """Of a trial: number of the trial that it takes the place of."""
+COPIED = "dlframe:copied"
+"""Of a trial: study and number that it was taken over from, for the sampler alone to learn from."""
 REASON = "dlframe:reason"
 """Of a trial that did not complete: why, in one word."""
 SAID = "dlframe:said"
@@ -52,3 +55,8 @@ def reason(trial: FrozenTrial) -> Any:
 def is_infrastructure(trial: FrozenTrial) -> bool:
     """Whether a trial failed for something that its values had no part in."""
     return trial.state == TrialState.FAIL and reason(trial) in INFRASTRUCTURE
+
+
+def is_idle(trial: FrozenTrial) -> bool:
+    """Whether a trial is none of the study's own: asked for in vain, or taken over from another."""
+    return reason(trial) == "surplus" or COPIED in trial.user_attrs

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial, TrialState
 
 from dlframe.sweep.definition import Definition
-from dlframe.sweep.marks import reason
+from dlframe.sweep.marks import is_idle, reason
 from dlframe.sweep.tally import done
 
 __all__ = ["gave_up", "why_over"]
@@ -26,7 +26,7 @@ def why_over(
         return f"all {stops.n_trials} trials are done"
     if (said := gave_up(trials, definition, since)) is not None:
         return said
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.values]
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and not is_idle(t)]
     sign = 1 if goal.direction == "minimize" else -1
     if stops.target is not None:
         for trial in complete:
@@ -34,7 +34,7 @@ def why_over(
             if sign * trial.values[0] <= sign * stops.target:
                 return f"trial {trial.number} reached {goal.metric} = {trial.values[0]:.6g}"
     if stops.patience is not None and complete:
-        over = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        over = [*complete, *(t for t in trials if t.state == TrialState.PRUNED)]
         over.sort(key=_ended)
         best = min(complete, key=lambda t: (sign * (t.values or [0.0])[0], _ended(t)))
         since = len(over) - 1 - over.index(best)
@@ -50,7 +50,8 @@ def gave_up(
     most = definition.stops.max_failures
     if most is None:
         return None
-    ended = [t for t in trials if t.state.is_finished() and reason(t) not in ("surplus", "stopped")]
+    ended = [t for t in trials if t.state.is_finished() and not is_idle(t)]
+    ended = [trial for trial in ended if reason(trial) != "stopped"]
     ended = sorted((trial for trial in ended if _ended(trial) >= since), key=_ended)
     latest = ended[-most:]
     if len(latest) == most and all(t.state == TrialState.FAIL for t in latest):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from optuna.trial import FrozenTrial, TrialState
 
 from dlframe.sweep.definition import Definition
-from dlframe.sweep.marks import ATTEMPT, RETRY_OF, is_infrastructure, reason
+from dlframe.sweep.marks import ATTEMPT, RETRY_OF, is_idle, is_infrastructure, reason
 
 __all__ = ["Numbers", "Standing", "attempt", "counts", "done", "numbers", "standing", "superseded",
            "unfinished_retries"]  # fmt: skip
@@ -41,11 +41,12 @@ def counts(trial: FrozenTrial, definition: Definition, replaced: Collection[int]
         replaced: numbers of the trials that ``superseded`` finds among all. Without them only those
             failures are known to be replaced that are begun again by themselves.
     """
+    if is_idle(trial):
+        return False
     if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
         return True
     return (
         trial.state == TrialState.FAIL
-        and reason(trial) != "surplus"
         and trial.number not in replaced
         and not _has_retry_left(trial, definition)
     )
@@ -79,7 +80,7 @@ def standing(
         definition: the study's.
         replaced: numbers of the trials that ``superseded`` finds among all.
     """
-    if reason(trial) == "surplus":
+    if is_idle(trial):
         return None
     if trial.state != TrialState.FAIL:
         return _STANDING[trial.state]
