@@ -95,7 +95,7 @@ def dimension_of(
             f"{key} is chosen by name and has no range; name those to try, as in {key}=<one>,<other>"
         )
     elif isinstance(swept, RangeSweep):
-        made = Dimension(key, _range(named, swept, logarithmic))
+        made = _range(key, named, swept, logarithmic)
     else:
         made = Dimension(key, _interval(named, swept, logarithmic))
     plus = override.is_add() or override.is_force_add()
@@ -165,7 +165,7 @@ def _interval(named: str, swept: IntervalSweep, logarithmic: bool) -> BaseDistri
     return FloatDistribution(low, high, log=logarithmic)
 
 
-def _range(named: str, swept: RangeSweep, logarithmic: bool) -> BaseDistribution:
+def _range(key: str, named: str, swept: RangeSweep, logarithmic: bool) -> Dimension:
     start, stop, step = swept.start, swept.stop, swept.step
     assert start is not None
     assert stop is not None
@@ -173,7 +173,8 @@ def _range(named: str, swept: RangeSweep, logarithmic: bool) -> BaseDistribution
     if step == 0:
         raise ConfigError(f"the range of {named} has the step 0; give it another one")
     if all(isinstance(number, int) for number in (start, stop, step)):
-        return _integers(named, range(int(start), int(stop), int(step)), logarithmic)
+        whole = range(int(start), int(stop), int(step))
+        return Dimension(key, _integers(named, whole, logarithmic))
     if logarithmic:
         raise ConfigError(
             f"{named} has a range with a step, which has no log scale; write "
@@ -182,10 +183,15 @@ def _range(named: str, swept: RangeSweep, logarithmic: bool) -> BaseDistribution
     # Exact: 0.7 three times is 2.1, which is then the end and no value.
     first, end, exact = (Decimal(repr(float(number))) for number in (start, stop, step))
     count = math.ceil((end - first) / exact)
+    if float(first + (count - 1) * exact) == stop:  # a third has no end that is exact
+        count -= 1
     if count < 1:
         raise ConfigError(_empty(named, start, stop, step))
-    low, high = sorted((float(first), float(first + (count - 1) * exact)))
-    return FloatDistribution(low, high, step=float(abs(exact)) if count > 1 else None)
+    low, high = sorted((first, first + (count - 1) * exact))
+    if count > 1 and Decimal(repr(float(high))) != high:  # Optuna would miss the last
+        return chosen_from(key, [float(first + number * exact) for number in range(count)])
+    by = float(abs(exact)) if count > 1 else None
+    return Dimension(key, FloatDistribution(float(low), float(high), step=by))
 
 
 def _integers(named: str, values: range, logarithmic: bool) -> BaseDistribution:

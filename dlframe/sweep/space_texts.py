@@ -25,7 +25,7 @@ def text_of(value: Any) -> str:
         ConfigError: no override can say it, such as a mapping's key with a quote in it.
     """
     text = _text(value)
-    if isinstance(value, (Mapping, list, tuple)) and read(text) != _plain(value):
+    if isinstance(value, (Mapping, list, tuple)) and not _says(text, value):
         raise ConfigError(
             f"{value!r} cannot be written as an override; give mappings keys of letters and digits"
         )
@@ -52,6 +52,13 @@ def words_of(value: Any) -> str:
         digits = digits.rstrip("0").rstrip(".")
         return f"{digits}e{int(power)}"
     return f"{value:.6g}"
+
+
+def _says(text: str, value: Any) -> bool:
+    try:
+        return bool(read(text) == _plain(value))
+    except ConfigError:
+        return False
 
 
 def _plain(value: Any) -> Any:

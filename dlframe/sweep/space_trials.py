@@ -18,7 +18,7 @@ from dlframe.errors import ConfigError, did_you_mean
 from dlframe.plugin import KINDS, registry
 from dlframe.sweep.definition import Parameter
 from dlframe.sweep.space_choices import EITHER
-from dlframe.sweep.space_texts import name_of, text_of, words_of
+from dlframe.sweep.space_texts import name_of, read, text_of, words_of
 
 __all__ = ["distribution_of", "holds", "overrides_of", "params_of", "propose"]
 
@@ -180,11 +180,13 @@ def _value_in(parameter: Parameter, key: str, value: Any) -> Any:
         for choice, text in zip(distribution.choices, parameter.texts, strict=True):
             if _id(parameter.key, value) in (text, _id(parameter.key, choice)) or value == text:
                 return choice
+        if isinstance(value, str) and text_of(said := _read(value)) != text_of(value):
+            return _value_in(parameter, key, said)  # as a run's parameters keep it: as text
         raise ConfigError(
             f"{key} is searched among {', '.join(parameter.texts)}; got {text_of(value)}"
         )
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
-    number = parse(f"value={value}").value() if isinstance(value, str) else value
+    number = _read(value) if isinstance(value, str) else value
     if (
         isinstance(number, bool)
         or not isinstance(number, (int, float))
@@ -196,6 +198,14 @@ def _value_in(parameter: Parameter, key: str, value: Any) -> Any:
             + f"; got {text_of(value)}"
         )
     return int(number) if isinstance(distribution, IntDistribution) else float(number)
+
+
+def _read(text: str) -> Any:
+    """What a text says in Hydra's grammar, or the text itself where it says nothing."""
+    try:
+        return read(text)
+    except ConfigError:
+        return text
 
 
 def _is_stepped(distribution: FloatDistribution | IntDistribution) -> bool:
