@@ -55,7 +55,8 @@ def one_legend(figure: Figure, *panels: Axes) -> None:
     for axes in panels:
         handles, labels = axes.get_legend_handles_labels()
         once |= dict(zip(labels, handles, strict=True))
-    figure.legend(
-        list(once.values()), list(once), loc="outside upper right", ncols=max(1, len(once)),
-        frameon=False,
-    )  # fmt: skip
+    if once:
+        figure.legend(
+            list(once.values()), list(once), loc="outside upper right", ncols=len(once),
+            frameon=False,
+        )  # fmt: skip

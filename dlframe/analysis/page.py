@@ -25,6 +25,7 @@ th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right
 th { border-bottom: 2px solid #888; } .word { text-align: left; }
 td { white-space: nowrap; }
 td.word { white-space: normal; min-width: 8rem; } td.id { white-space: nowrap; }
+td.narrow { min-width: 0; }
 pre { background: #f6f6f6; padding: .6rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; margin: .8rem 0; }
 """
@@ -57,10 +58,16 @@ def html_list(notes: Iterable[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>"
 
 
-def html_table(table: Table) -> str:
-    """Return a table; words in a column called ``run`` are never broken into lines."""
+def html_table(table: Table, *, narrow: bool = False) -> str:
+    """Return a table; words in a column called ``run`` are never broken into lines.
+
+    Args:
+        table: what to show.
+        narrow: leave columns as narrow as what is in them, as where there are many.
+    """
+    word = "word narrow" if narrow else "word"
     marks = [
-        "" if place >= table.words else ' class="word id"' if name == _ID else ' class="word"'
+        "" if place >= table.words else f' class="{word}{" id" if name == _ID else ""}"'
         for place, name in enumerate(table.columns)
     ]
 

@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "predict": "predict rows of a file with a recorded run's model",
     "sync": "deliver to MLflow what is left over after a crash, an outage or offline",
     "runs": "list and filter recorded runs; show one; close those whose process is gone",
+    "study": "list studies; how one stands, its best trial, its figures; begin failures again",
     "ui": "open recorded runs in MLflow's pages",
     "compare": "compare recorded runs: means over seeds, intervals, tests, a report",
     "ls": "list components, of one kind or of all",

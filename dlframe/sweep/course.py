@@ -98,9 +98,9 @@ def learning_figure(found: Snapshot) -> Figure | None:
         The figure; None where no trial reported anything, as with several goals.
     """
     drawn = [t for t in found.of("complete", "pruned", "running") if t.intermediate_values]
-    if not drawn:
+    if not drawn or len(found.definition.goals) > 1:
         return None
-    [best] = [trial.number for trial in found.best] or [-1]
+    best = found.best[0].number if found.best else -1
     figure = Figure(figsize=(7.4, 4.0), layout="constrained")
     axes = figure.subplots()
     order: tuple[Standing, ...] = ("pruned", "complete", "running")

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
@@ -19,8 +18,10 @@ from dlframe.analysis.parallel import Axis, lines_figure, setting
 from dlframe.sweep.course import COLOURS
 from dlframe.sweep.definition import Parameter
 from dlframe.sweep.importance import Importances
-from dlframe.sweep.scale import log_marks, scale_of
+from dlframe.sweep.rows import word
+from dlframe.sweep.scale import log_marks, mark_logarithms, scale_of
 from dlframe.sweep.snapshot import Snapshot, better, feasible, value_of
+from dlframe.sweep.space_trials import distribution_of
 
 __all__ = ["front_figure", "importances_figure", "parallel_figure", "slices_figure"]
 
@@ -189,41 +190,26 @@ def _broken(name: str) -> str:
 # --- axes -----------------------------------------------------------------------------------------
 
 
-def word(own: Parameter, value: Any, choices: Sequence[Any]) -> str:
-    """Return a choice as an override writes it."""
-    texts = dict(zip(map(repr, choices), own.texts, strict=False))
-    return texts.get(repr(value), str(value))
-
-
 def _words(own: Parameter, trials: Sequence[FrozenTrial]) -> list[str]:
     """Return what each trial chose, of a dimension of choices."""
-    found = []
-    for trial in trials:
-        if own.name not in trial.params:
-            found.append(_ABSENT)
-            continue
-        kind = trial.distributions[own.name]
-        choices = kind.choices if isinstance(kind, CategoricalDistribution) else ()
-        found.append(word(own, trial.params[own.name], choices))
-    return found
+    return [word(own, t.params[own.name]) if own.name in t.params else _ABSENT for t in trials]
 
 
-def _is_logarithmic(own: Parameter, trials: Sequence[FrozenTrial]) -> bool:
-    kinds = [trial.distributions[own.name] for trial in trials if own.name in trial.params]
-    return all(isinstance(k, FloatDistribution | IntDistribution) and k.log for k in kinds)
+def _is_logarithmic(own: Parameter) -> bool:
+    kind = distribution_of(own)
+    return isinstance(kind, FloatDistribution | IntDistribution) and kind.log
 
 
-def _has_choices(own: Parameter, trials: Sequence[FrozenTrial]) -> bool:
-    kinds = [trial.distributions[own.name] for trial in trials if own.name in trial.params]
-    return any(isinstance(kind, CategoricalDistribution) for kind in kinds)
+def _has_choices(own: Parameter) -> bool:
+    return isinstance(distribution_of(own), CategoricalDistribution)
 
 
 def _axis(own: Parameter, trials: Sequence[FrozenTrial]) -> Axis:
     """Place what trials have of a dimension on an upright axis; those without it at its foot."""
-    if _has_choices(own, trials):
+    if _has_choices(own):
         return setting(_broken(own.name), _words(own, trials))
     values = [trial.params.get(own.name) for trial in trials]
-    return _measured(own.name, values, logarithmic=_is_logarithmic(own, trials))
+    return _measured(own.name, values, logarithmic=_is_logarithmic(own))
 
 
 def _measured(name: str, values: Sequence[float | None], *, logarithmic: bool) -> Axis:
@@ -280,10 +266,11 @@ def _draw_slice(
 
 def _places(axes: Axes, own: Parameter, trials: Sequence[FrozenTrial]) -> dict[int, float]:
     """Return where each trial lies on the axis, which is set up for it."""
-    if not _has_choices(own, trials):
-        if _is_logarithmic(own, trials):
+    if not _has_choices(own):
+        if _is_logarithmic(own):
+            values = [trial.params[own.name] for trial in trials]
             axes.set_xscale("log")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            mark_logarithms(axes.xaxis, min(values), max(values))
         elif all(isinstance(trial.params[own.name], int) for trial in trials):
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         return {trial.number: float(trial.params[own.name]) for trial in trials}

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from dlframe.analysis.drawing import INK
 
-__all__ = ["Scale", "log_marks", "scale_of"]
+__all__ = ["Scale", "log_marks", "mark_logarithms", "scale_of"]
 
 _FAR_APART, _TOO_FAR = 8, 1e30
 _MARGIN = 0.05
@@ -41,9 +42,7 @@ class Scale:
             axes.set_yscale("log")
             room = (self.high / self.low) ** _MARGIN
             axes.set_ylim(self.low / room, self.high * room)
-            axes.yaxis.set_major_locator(LogLocator(subs=log_marks(self.low, self.high)))
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.yaxis.set_minor_formatter(NullFormatter())
+            mark_logarithms(axes.yaxis, self.low, self.high)
             return
         room = (self.high - self.low) * _MARGIN or abs(self.high) * _MARGIN or 1.0
         axes.set_ylim(self.low - room, self.high + room)
@@ -85,6 +84,14 @@ def scale_of(values: Iterable[float], sign: int) -> Scale:
     return Scale(False, edges[0], edges[1], sign, int((losses > far).sum()))
 
 
+def mark_logarithms(axis: Axis, low: float, high: float) -> None:
+    """Write plain numbers beside a logarithmic axis, a handful of them."""
+    axis.set_major_locator(LogLocator(subs=log_marks(low, high)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def log_marks(low: float, high: float) -> tuple[float, ...]:
     """Return what powers of ten are multiplied by for a handful of marks in between."""
-    return (1.0, 2.0, 5.0) if high / low < 1e3 else (1.0,)
+    ratio = high / low
+    return (1.0, 2.0, 5.0) if ratio < 30 else (1.0, 3.0) if ratio < 300 else (1.0,)

@@ -11,11 +11,11 @@ from optuna.trial import FrozenTrial
 
 from dlframe.errors import ConfigError
 from dlframe.sweep.definition import Definition, Goal
-from dlframe.sweep.marks import DEFINITION, FOLDER, reason
+from dlframe.sweep.marks import DEFINITION, FOLDER, is_idle
 from dlframe.sweep.storage import studies_folder
 from dlframe.sweep.tally import Numbers, Standing, numbers, standing, superseded
 
-__all__ = ["Snapshot", "better", "definition_of", "feasible", "snapshot", "value_of"]
+__all__ = ["Snapshot", "better", "definition_of", "feasible", "snapshot", "taken", "value_of"]
 
 
 def definition_of(study: optuna.Study) -> Definition:
@@ -102,13 +102,18 @@ def snapshot(study: optuna.Study) -> Snapshot:
     return Snapshot(
         name=name,
         definition=definition,
-        trials=[trial for trial in every if reason(trial) != "surplus"],
+        trials=[trial for trial in every if not is_idle(trial)],
         standings={number: how for number, how in found.items() if how is not None},
         numbers=numbers(every, definition),
         folder=Path(folder) if folder else studies_folder(Path(definition.root)) / name,
         taken=datetime.now(),
         study=study,
     )
+
+
+def taken(study: optuna.Study | Snapshot) -> Snapshot:
+    """Return a snapshot as it is, and of a study how it stands now."""
+    return study if isinstance(study, Snapshot) else snapshot(study)
 
 
 def better(goal: Goal) -> int:

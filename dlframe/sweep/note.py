@@ -1,0 +1,69 @@
+"""The note of a study's run, in Markdown, as MLflow shows it under the run's name."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from dlframe.sweep.pace import busy_seconds, told
+from dlframe.sweep.page import best_table
+from dlframe.sweep.snapshot import Snapshot
+from dlframe.tracking.provenance import command_line
+from dlframe.tracking.recorder import Status
+from dlframe.tracking.where import root_option
+
+__all__ = ["note"]
+
+_LONGEST, _LONGEST_COMMAND = 7500, 1500
+_WORDS: dict[Status, str] = {"FINISHED": "Finished", "FAILED": "Failed", "KILLED": "Stopped"}
+
+
+def note(
+    found: Snapshot,
+    *,
+    status: Status,
+    error: str | None,
+    command: Sequence[str],
+    odd: Sequence[str] = (),
+) -> str:
+    """Return the note.
+
+    Args:
+        found: the study.
+        status: how the command ended.
+        error: what went wrong, in one sentence.
+        command: its words.
+        odd: what could not be read of the trials' runs.
+    """
+    line = (
+        f"**{_WORDS[status]}** with {found.numbers.line()}, {told(busy_seconds(found))} of training"
+    )
+    parts = [f"{line}: {error}" if error else line]
+    several = len(found.definition.goals) > 1
+    name, where = shlex.quote(found.name), root_option(Path(found.definition.root))
+    if found.best:
+        table = best_table(found).markdown()
+        parts.append(f"**{'Best trials' if several else 'Best trial'}**\n\n{table}")
+    parts.append(
+        "Figures and tables: artifact `study/report.html`; all trials: `study/trials.csv`."
+    )
+    again = f"dlframe study best {name}{' --trial N' if several else ''} --command{where}"
+    if found.best:
+        parts.append(f"**Train it again** (prints the command)\n\n```\n{again}\n```")
+    words = command_line(command)
+    if len(words) > _LONGEST_COMMAND:
+        words = f"{words[:_LONGEST_COMMAND]}… (whole in the tag dlframe.command)"
+    how = (
+        "takes up what is left" if found.numbers.left != 0 else "with a larger n_trials searches on"
+    )
+    parts.append(f"**Go on**: the same command {how}\n\n```\n{words}\n```")
+    more = [f"dlframe study {each} {name}{where}" for each in ("status", "trials", "export")]
+    if found.of("failed"):
+        more.append(f"dlframe study retry {name}{where}")
+    parts.append("**See more**\n\n```\n" + "\n".join(more) + "\n```")
+    parts += [f"- {each}" for each in odd]
+    text = ""
+    for part in parts:
+        if len(text) + len(part) > _LONGEST:
+            return f"{text}The rest is in the artifact.\n"
+        text += f"{part}\n\n"
+    return text
