@@ -1,9 +1,14 @@
-"""A trial that does nothing, or sleeps: apart from the benchmarks, whose imports it has no use for."""
+"""Trials that do nothing, or sleep: apart from the benchmarks, whose imports they have no use for."""
 
+import math
+import random
 import time
 from collections.abc import Callable
 
 from dlframe.sweep.order import Order, Outcome
+
+MEAN = 1.5
+SPREAD = 1.0
 
 
 def nothing(order: Order, report: Callable[[int, dict[str, float]], bool]) -> Outcome:
@@ -13,6 +18,17 @@ def nothing(order: Order, report: Callable[[int, dict[str, float]], bool]) -> Ou
 
 
 def sleep(order: Order, report: Callable[[int, dict[str, float]], bool]) -> Outcome:
-    """Sleep for as many seconds as the config's maximum of time says."""
-    time.sleep(float(order.config["trainer"]["gradient_clip"]))
+    """Sleep as long as the trial of this number does."""
+    time.sleep(length(int(order.tags["dlframe.trial"])))
     return nothing(order, report)
+
+
+def nap(order: Order, report: Callable[[int, dict[str, float]], bool]) -> Outcome:
+    """Sleep for some seconds."""
+    time.sleep(random.uniform(2.0, 8.0))
+    return nothing(order, report)
+
+
+def length(number: int) -> float:
+    """Return seconds: log-normal, the same for the same number."""
+    return random.Random(number).lognormvariate(math.log(MEAN) - SPREAD**2 / 2, SPREAD)

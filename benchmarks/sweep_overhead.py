@@ -75,7 +75,19 @@ def bare(root: Path, trials: int) -> float:
 
 def swept(root: Path, trials: int, execution: str, pool: Pool) -> float:
     """Return ms per trial of dlframe's worker."""
-    name = f"swept-{time.time_ns()}"
+    study = made(root, f"swept-{time.time_ns()}", trials, execution)
+    worker = Worker(study, pool=pool, entry="sweep_nothing:nothing")
+    began = time.perf_counter()
+    worker.work()
+    taken = 1000 * (time.perf_counter() - began) / trials
+    assert len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))) == trials
+    return taken
+
+
+def made(
+    root: Path, name: str, trials: int, execution: str, url: str | None = None
+) -> optuna.Study:
+    """Make a study of so many trials in the same space as the objective above."""
     activation = CategoricalDistribution(_ACTIVATIONS)
     rate = FloatDistribution(1e-4, 1e-1, log=True)
     definition = Definition(
@@ -93,15 +105,11 @@ def swept(root: Path, trials: int, execution: str, pool: Pool) -> float:
         execution=execution,  # type: ignore[arg-type]
         stops=Stops(n_trials=trials),
     )
-    study = optuna.create_study(study_name=name, storage=open_storage(journal_of(name, root)))
+    storage = open_storage(url or journal_of(name, root))
+    study = optuna.create_study(study_name=name, storage=storage)
     study.set_user_attr(FOLDER, str(root / "studies" / name))
     study.set_user_attr(DEFINITION, definition.to_json())
-    worker = Worker(study, pool=pool, entry="sweep_nothing:nothing")
-    began = time.perf_counter()
-    worker.work()
-    taken = 1000 * (time.perf_counter() - began) / trials
-    assert len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))) == trials
-    return taken
+    return study
 
 
 if __name__ == "__main__":

@@ -76,12 +76,11 @@ class Worker:
         self._composer = Composer(Path(config_dir) if config_dir else None)
         self._gpus = Gpus(self.definition.limits.gpus)
         self._stopping, self._hurry = threading.Event(), threading.Event()
+        self._news = threading.Condition()
         self._number: int | None = None
         self._error: BaseException | None = None
-        self._pool, self._owns_pool = (
-            pool or Pool(threads or max(1, cores() // slots)),
-            pool is None,
-        )
+        self._owns_pool = pool is None and self.definition.execution == "process"
+        self._pool = Pool(threads or max(1, cores() // slots)) if self._owns_pool else pool
         self._deadline = float("inf")
         if self.definition.stops.timeout is not None:
             self._deadline = time.monotonic() + self.definition.stops.timeout
@@ -125,7 +124,7 @@ class Worker:
             self._stopping.set()
             for slot in slots:
                 slot.join()
-            if self._owns_pool:
+            if self._owns_pool and self._pool is not None:
                 self._pool.close()
             self._ledger.beat(last=True)
         if self._error is not None:
@@ -142,10 +141,13 @@ class Worker:
                 if trial is not None:
                     pause = _POLL
                     self._run(trial)
+                    with self._news:
+                        self._news.notify_all()
                 elif self._ledger.over() is not None:
                     return
                 else:  # another worker has the last trials, and may be lost with them
-                    self._stopping.wait(pause)
+                    with self._news:
+                        self._news.wait(pause)
                     pause = min(_LONGEST_POLL, 2 * pause)
         except BaseException as error:
             self._error = self._error or error
@@ -251,6 +253,7 @@ class Worker:
 
         if self.definition.execution == "inline":
             return run_inline(order, place, on_report)
+        assert self._pool is not None
         return self._pool.run(
             order,
             place,
