@@ -44,7 +44,7 @@ def _list(argv: list[str]) -> int:
         "`dlframe study status NAME` says more of one (the beginning of its name will do), `best` "
         "shows its best trial and how to train that again, `trials` all trials, `importance` what "
         "mattered; `export` writes tables, figures and a page, `retry` begins failed trials again. "
-        "`dlframe train -m hydra/sweeper=dlframe ...` makes a study.",
+        "`dlframe train sweep=tpe ...` makes a study.",
         "",
         "status mlp-digits",
         "best mlp-digits --command",
@@ -76,8 +76,8 @@ def _list(argv: list[str]) -> int:
     if not found and not notes:
         place = repr(arguments.storage or arguments.root)
         print(
-            f"dlframe: there are no studies in {place}; begin one with `dlframe train -m "
-            "hydra/sweeper=dlframe ...`, or say where they are with --root or --storage",
+            f"dlframe: there are no studies in {place}; begin one with `dlframe train "
+            "sweep=tpe ...`, or say where they are with --root or --storage",
             file=sys.stderr,
         )
     return 0

@@ -103,11 +103,23 @@ def _one(
         yield "look", f"dlframe runs show {uid}{place}"
         yield "predict", f"dlframe predict {uid} FILE{place}"
     label = "train it"
-    if not arguments.storage and found.best == [trial]:
-        own = "" if not place else f" tracking.root={shlex.quote(found.definition.root)}"
-        yield label, f"dlframe train +from={shlex.quote(found.name)}{own}"
+    if found.best == [trial]:
+        yield (
+            label,
+            shlex.join(["dlframe", "train", f"+from={found.name}", *_elsewhere(found, arguments)]),
+        )
         label = "or"
     yield label, shlex.join(command(found, trial))
+
+
+def _elsewhere(found: "Snapshot", arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield what ``+from`` has to be told of a study that is not where studies usually are."""
+    if root_option(Path(found.definition.root)):
+        yield f"tracking.root={found.definition.root}"
+    if arguments.storage:
+        yield f"hydra.sweeper.storage={arguments.storage}"
+    if found.definition.config_dir:
+        yield from ("--config-dir", found.definition.config_dir)
 
 
 def trials(argv: list[str]) -> int:

@@ -13,7 +13,8 @@ from dlframe.tracking.where import root_option
 
 __all__ = ["note"]
 
-_LONGEST, _LONGEST_COMMAND = 7500, 1500
+_LONGEST, _LONGEST_COMMAND, _LONGEST_ERROR = 7500, 1500, 1000
+_MOST_BEST = 12
 _WORDS: dict[Status, str] = {"FINISHED": "Finished", "FAILED": "Failed", "KILLED": "Stopped"}
 
 
@@ -37,12 +38,15 @@ def note(
     line = (
         f"**{_WORDS[status]}** with {found.numbers.line()}, {told(busy_seconds(found))} of training"
     )
-    parts = [f"{line}: {error}" if error else line]
+    parts = [f"{line}: {error[:_LONGEST_ERROR]}" if error else line]
     several = len(found.definition.goals) > 1
     name, where = shlex.quote(found.name), root_option(Path(found.definition.root))
     if found.best:
-        table = best_table(found).markdown()
-        parts.append(f"**{'Best trials' if several else 'Best trial'}**\n\n{table}")
+        table = best_table(found, _MOST_BEST).markdown()
+        heading = f"**{'Best trials' if several else 'Best trial'}**"
+        if (more := len(found.best) - _MOST_BEST) > 0:
+            heading += f" ({more} more: artifact `study/pareto.yaml`)"
+        parts.append(f"{heading}\n\n{table}")
     parts.append(
         "Figures and tables: artifact `study/report.html`; all trials: `study/trials.csv`."
     )
@@ -56,10 +60,10 @@ def note(
         "takes up what is left" if found.numbers.left != 0 else "with a larger n_trials searches on"
     )
     parts.append(f"**Go on**: the same command {how}\n\n```\n{words}\n```")
-    more = [f"dlframe study {each} {name}{where}" for each in ("status", "trials", "export")]
+    see = [f"dlframe study {each} {name}{where}" for each in ("status", "trials", "export")]
     if found.of("failed"):
-        more.append(f"dlframe study retry {name}{where}")
-    parts.append("**See more**\n\n```\n" + "\n".join(more) + "\n```")
+        see.append(f"dlframe study retry {name}{where}")
+    parts.append("**See more**\n\n```\n" + "\n".join(see) + "\n```")
     parts += [f"- {each}" for each in odd]
     text = ""
     for part in parts:

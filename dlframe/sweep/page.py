@@ -72,8 +72,13 @@ def page(found: Snapshot, drawn: Sequence[Drawn], shares: Importances | None) ->
     return html_page(heading, parts)
 
 
-def best_table(found: Snapshot) -> Table:
-    """Return the best trial, one thing a row; of several goals the Pareto front, one trial a row."""
+def best_table(found: Snapshot, most: int = _MOST_BEST) -> Table:
+    """Return the best trial, one thing a row; of several goals the Pareto front, one trial a row.
+
+    Args:
+        found: the study.
+        most: how many trials of a front.
+    """
     if len(found.definition.goals) == 1:
         [trial] = found.best
         rows = [
@@ -82,7 +87,7 @@ def best_table(found: Snapshot) -> Table:
             ["run", trial.user_attrs.get(UID, NONE)],
         ]
         return Table("", ["", f"trial {trial.number}"], rows, words=2)
-    best = found.best[:_MOST_BEST]
+    best = found.best[:most]
     chosen = [params(found, trial) for trial in best]
     names = [own.name for own in found.definition.space if any(own.name in each for each in chosen)]
     rows = [

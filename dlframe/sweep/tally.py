@@ -141,7 +141,8 @@ class Numbers:
             "waiting": self.waiting,
         }
         told = ", ".join(f"{number} {word}" for word, number in parts.items() if number)
-        of = f"{self.done} trials" if self.total is None else f"{self.done} of {self.total} trials"
+        of = f"{self.done}" if self.total is None else f"{self.done} of {self.total}"
+        of += " trial" if (self.total or self.done) == 1 else " trials"
         return f"{of} done: {told}" if told else f"{of} done"
 
     def plain(self) -> dict[str, Any]:

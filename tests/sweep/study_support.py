@@ -52,7 +52,7 @@ DIMENSIONS: dict[str, BaseDistribution] = {
     "optimizer": CategoricalDistribution(("adam", "sgd")),
     "regularizer": CategoricalDistribution(("[]", "[l2]", "[l2,dropout]")),
     "optimizer.lr": FloatDistribution(1e-4, 1e-1, log=True),
-    "architecture.width": IntDistribution(16, 256),
+    "data.batch_size": IntDistribution(16, 256),
     "optimizer.momentum": FloatDistribution(0.0, 0.99),
     "regularizer.dropout.p": FloatDistribution(0.0, 0.8),
 }
@@ -65,7 +65,7 @@ LOSS = Goal("val/loss", "minimize")
 
 _PLAIN = Definition(
     name="study",
-    fixed=("architecture=mlp", "tracking.run_name=a b"),
+    fixed=("data=iris", 'tracking.run_name="a $b; c"'),
     space=SPACE,
     goals=(LOSS,),
     sampler=Chosen("dlframe/tpe"),
@@ -77,7 +77,7 @@ _PLAIN = Definition(
 
 def defined(*, retries: int = 1, **more: Any) -> Definition:
     """Return a definition with something of its own."""
-    return replace(_PLAIN, limits=Limits(retries=retries), **more)
+    return replace(_PLAIN, **{"limits": Limits(retries=retries), **more})
 
 
 def made(root: Path, trials: Sequence[FrozenTrial] = (), **more: Any) -> optuna.Study:
@@ -166,7 +166,7 @@ def searched(
         own = search.ask()
         params = suggested(own)
         done, curve, values = _trained(own, params, len(goals))
-        takes = (0.3 + params["architecture.width"] / 100) * len(curve)
+        takes = (0.3 + params["data.batch_size"] / 100) * len(curve)
         told: dict[str, Any] = {"worker": worker, "begins": free[worker], "curve": curve}
         if place in (6, 23):
             done, takes = TrialState.FAIL, takes / 3
@@ -194,7 +194,7 @@ def _trained(
     own: optuna.Trial, params: dict[str, Any], goals: int
 ) -> tuple[TrialState, list[float], list[float]]:
     """Return how a training might have gone that had these values."""
-    lr, width = math.log10(params["optimizer.lr"]), params["architecture.width"]
+    lr, width = math.log10(params["optimizer.lr"]), params["data.batch_size"]
     best = -2.0 if params["optimizer"] == "sgd" else -3.0
     floor = 0.1 + 0.25 * (lr - best) ** 2 + 4 / width
     floor -= 0.05 * params.get("optimizer.momentum", 0.3)
