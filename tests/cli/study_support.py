@@ -75,7 +75,7 @@ _PLAIN = Definition(
 )
 
 
-def defined(*, retries: int = 1, **more: Any) -> Definition:
+def defined(*, retries: Any = 1, **more: Any) -> Definition:
     """Return a definition with something of its own."""
     return replace(_PLAIN, **{"limits": Limits(retries=retries), **more})
 
