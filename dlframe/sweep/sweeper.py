@@ -1,9 +1,12 @@
 """Hydra's side of a sweep: its launcher starts the workers, whatever launcher that is."""
 
 import copy
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 from hydra.core.plugins import Plugins
@@ -12,6 +15,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 __all__ = ["Launcher", "OptunaSweeper", "WorkerTask", "register"]
+
+
+_PLACE = "hydra_plugins.dlframe"
+"""Hydra 1.3 instantiates plugins of this package alone; 1.4 takes any."""
 
 
 class _Conductor(Protocol):
@@ -57,8 +64,7 @@ class OptunaSweeper(Sweeper):
         return conductor.conduct(arguments, self._options, Launcher(self._context, self._config))
 
 
-# Hydra 1.3 instantiates plugins of this package only; 1.4 takes any.
-OptunaSweeper.__module__ = "hydra_plugins.dlframe"
+OptunaSweeper.__module__ = _PLACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,12 @@ class Launcher:
         config = copy.deepcopy(self.config)
         with open_dict(config):
             config.hydra.sweep.dir, config.hydra.sweep.subdir = str(folder), "."
+            # A job has no sweeper; options of one would be options of none.
+            config.hydra.overrides.hydra = [
+                text
+                for text in config.hydra.overrides.hydra
+                if not text.lstrip("+~").startswith(("hydra.sweeper", "hydra/sweeper"))
+            ]
             if self.name == "JoblibLauncher" and config.hydra.launcher.n_jobs in (None, -1):
                 config.hydra.launcher.n_jobs = jobs  # else as many as there are cores
         launcher = Plugins.instance().instantiate_launcher(
@@ -144,5 +156,16 @@ class WorkerTask:
 def register() -> None:
     """Make Hydra know the sweeper; doing so twice is harmless."""
     plugins = Plugins.instance()
-    if OptunaSweeper not in plugins.discover(Sweeper):
-        plugins.register(OptunaSweeper)
+    if OptunaSweeper in plugins.discover(Sweeper):
+        return
+    # Not a file in that package: every other Hydra application would load it at each start.
+    name = _PLACE.partition(".")[0]
+    try:
+        package = import_module(name)
+    except ModuleNotFoundError:  # no plugin of Hydra's is installed
+        package = sys.modules[name] = ModuleType(name)
+        package.__path__ = []
+    module = sys.modules[_PLACE] = ModuleType(_PLACE)
+    module.OptunaSweeper = OptunaSweeper  # type: ignore[attr-defined]
+    setattr(package, _PLACE.partition(".")[2], module)
+    plugins.register(OptunaSweeper)
