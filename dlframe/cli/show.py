@@ -7,31 +7,40 @@ from typing import Any
 
 from dlframe.cli.parser import command_parser
 from dlframe.config.options import REQUIRED, Option, describe
-from dlframe.config.settings import SETTINGS
+from dlframe.config.settings import SETTINGS, SweepOptions
 from dlframe.config.signature import dataclass_options, load
 from dlframe.errors import DlframeError, did_you_mean
-from dlframe.plugin import ALL_KINDS, kind_named, registry
+from dlframe.plugin import ALL_KINDS, PRUNER, SAMPLER, kind_named, registry
 
 __all__ = ["run"]
 
+_SWEEPER = "hydra.sweeper"
+_GROUPS = {
+    **{name: (cls, name) for name, cls in SETTINGS.items()},
+    "sweep": (SweepOptions, _SWEEPER),
+}
+"""Words that are no component: their options, and where these are on the command line."""
+
 
 def run(argv: list[str]) -> int:
-    """Print what can be set on a component, or on the trainer or the tracking."""
+    """Print what can be set on a component, or on the trainer, the tracking or a sweep."""
     parser = command_parser(
         "show",
         "Show a component's options, with types, defaults and meaning.",
         "optimizer/adam",
         "trainer",
+        "sweep",
         "loss/focal --json",
     )
-    parser.add_argument("component", help="kind/name, kind/plugin/name, trainer or tracking")
+    parser.add_argument("component", help="kind/name, kind/plugin/name, trainer, tracking or sweep")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
     word: str = arguments.component
-    if word in SETTINGS:
-        facts: dict[str, Any] = {"name": word, "summary": _first(SETTINGS[word].__doc__ or "")}
-        options: Sequence[Option] = dataclass_options(SETTINGS[word])
-        doc, prefix = "", word
+    if word in _GROUPS:
+        cls, prefix = _GROUPS[word]
+        facts: dict[str, Any] = {"name": word, "summary": _first(cls.__doc__ or "")}
+        options: Sequence[Option] = dataclass_options(cls)
+        doc = ""
     else:
         facts, options, doc, prefix = _component(word)
     if arguments.json:
@@ -45,7 +54,7 @@ def _component(word: str) -> tuple[dict[str, Any], Sequence[Option], str, str]:
     head, _, name = word.partition("/")
     kind = kind_named(head)
     if kind is None or not name:
-        known = [*ALL_KINDS, *SETTINGS]
+        known = [*ALL_KINDS, *_GROUPS]
         raise DlframeError(
             f"write kind/name, as in optimizer/adam; got {word!r}; {did_you_mean(head, known)}"
             f"the kinds are {', '.join(ALL_KINDS)}"
@@ -65,6 +74,7 @@ def _component(word: str) -> tuple[dict[str, Any], Sequence[Option], str, str]:
         "reference": component.reference,
     }
     prefix = f"{kind.name}.{component.name}" if kind.many else kind.name
+    prefix = f"{_SWEEPER}.{prefix}" if kind in (SAMPLER, PRUNER) else prefix
     return facts, signature.options, signature.doc, prefix
 
 

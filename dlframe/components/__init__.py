@@ -13,7 +13,9 @@ from dlframe.components import (
     initializers,
     losses,
     optimizers,
+    pruners,
     regularizers,
+    samplers,
     schedulers,
     tasks,
 )
@@ -95,3 +97,15 @@ def dlframe_sinks() -> Iterable[Component]:
         target="dlframe.tracking.alert:AlertSink",
         summary="a command or a webhook told of what happens: tracking.alert_command",
     )
+
+
+@hookimpl
+def dlframe_samplers() -> Iterable[Component]:
+    """Yield the built-in samplers, Optuna's."""
+    return samplers.COMPONENTS
+
+
+@hookimpl
+def dlframe_pruners() -> Iterable[Component]:
+    """Yield the built-in pruners, Optuna's."""
+    return pruners.COMPONENTS

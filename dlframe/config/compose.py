@@ -12,8 +12,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from dlframe.config.overrides import (
+    OWN_PRESET,
     check_choices,
+    check_search,
     check_values,
+    is_group,
+    is_sweep,
     parse,
     refuse_lists,
     sentence_of,
@@ -63,13 +67,15 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, *, many: bool = F
         refuse_lists(overrides, config_dir)
 
 
-def _compose(overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
+def _compose(
+    overrides: Sequence[str], config_dir: Path | None, *, with_hydra: bool = False
+) -> DictConfig:
     with (
         searching(config_dir),
         _untouched_hydra(),
         initialize_config_dir(str(CONF), version_base="1.3"),
     ):
-        return hydra_compose("config", overrides=list(overrides))
+        return hydra_compose("config", overrides=list(overrides), return_hydra_config=with_hydra)
 
 
 @contextmanager
@@ -112,10 +118,17 @@ def _fault(overrides: Sequence[str], config_dir: Path | None, *, many: bool) -> 
     try:
         parsed = [parse(text) for text in overrides]
         chosen = check_choices(parsed, config_dir, many=many)
-        config = _compose(chosen, config_dir)  # raises for a group that Hydra itself must report
-        check_values(parsed, config_dir, config)
+        searches = is_sweep(overrides)
+        if searches:  # the trials have choices of their own
+            fixed = [override for override in parsed if not override.is_sweep_override()]
+            groups = [o for o in fixed if is_group(o.key_or_group, config_dir)]
+            chosen = [str(override.input_line) for override in groups]
+        # Raises for a group that Hydra itself must report.
+        config = _compose(chosen, config_dir, with_hydra=True)
+        (check_search if searches else check_values)(parsed, config_dir, config)
     except (HydraException, OmegaConfBaseException, ValueError) as fault:
-        return fault
+        own = is_sweep(overrides) and "'BasicSweeperConf'" in str(fault)
+        return ConfigError(OWN_PRESET) if own else fault
     return None
 
 

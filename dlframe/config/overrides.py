@@ -14,14 +14,36 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dlframe.config.options import Option, check, describe
-from dlframe.config.settings import SETTINGS, VALUES
+from dlframe.config.settings import SETTINGS, VALUES, SweepOptions
 from dlframe.config.signature import dataclass_options, load
-from dlframe.config.source import AUTO, CONF
+from dlframe.config.source import (
+    AUTO,
+    AUTO_GROUPS,
+    CONF,
+    OPTUNA,
+    PARTS,
+    SWEEP,
+    SWEEPER,
+    SWEEPER_TARGET,
+)
 from dlframe.errors import ConfigError, did_you_mean
 from dlframe.plugin import KINDS, Entry, registry
 
-__all__ = ["UnknownOptionError", "check_choices", "check_value", "check_values", "first_job",
-           "is_group", "names_of_group", "parse", "refuse_lists", "sentence_of"]  # fmt: skip
+__all__ = [
+    "OWN_PRESET",
+    "UnknownOptionError",
+    "check_choices",
+    "check_search",
+    "check_value",
+    "check_values",
+    "first_job",
+    "is_group",
+    "is_sweep",
+    "names_of_group",
+    "parse",
+    "refuse_lists",
+    "sentence_of",
+]
 
 _LIST = re.compile(rf"({'|'.join(kind.name for kind in KINDS.values() if not kind.many)})=\s*\[")
 
@@ -85,8 +107,9 @@ def check_choices(
     Raises:
         ConfigError: an override is malformed, or what it chooses is not there.
     """
+    searches = is_sweep([str(override.input_line) for override in overrides])
     for override in overrides:
-        _check_form(override)
+        _check_form(override, searches=searches)
         if override.is_sweep_override() and not many:
             raise ConfigError(
                 f"{override.key_or_group} has several values; run one job for each with "
@@ -98,6 +121,8 @@ def check_choices(
             continue
         if not override.key_or_group.startswith("hydra/"):
             _check_choice(override, config_dir)
+        elif override.key_or_group in (SWEEPER, *PARTS):
+            _check_part(override, searches=searches)
         if not override.is_sweep_override():
             chosen.append(str(override.input_line))
         elif _values(override):
@@ -168,14 +193,32 @@ def is_group(key: str, config_dir: Path | None) -> bool:
     return key in (*KINDS, *SETTINGS) or "/" in key or any(folder.is_dir() for folder in folders)
 
 
-def _check_form(override: Override) -> None:
+def _check_form(override: Override, *, searches: bool) -> None:
     text, key = str(override.input_line), override.key_or_group
     if not key:
         raise ConfigError(f"an override reads key=value; got {text!r}, which has no key")
+    if override.is_sweep_override() and re.match(rf"hydra[./]|{SWEEP}$", key):
+        remedy = f"'{key}=[<one>,<other>]' combines them" if key == SWEEP else "give it one"
+        raise ConfigError(
+            f"{key} is for all runs of a command and has one value; {remedy}; got {text!r}"
+        )
+    if searches and override.is_sweep_override() and "." in key:
+        return  # a search may name the component that an option is of: optimizer.lr@sgd=...
     if override.package is not None:
         raise ConfigError(f"every group has its place; write {key}=<name> instead of {text!r}")
-    if override.is_add() and "/" not in key and is_group(override.key_or_group, None):
+    if override.is_add() and "/" not in key and key != SWEEP and is_group(key, None):
         raise ConfigError(f"the group {key} is there already; write {text.lstrip('+')!r}")
+
+
+def is_sweep(overrides: Sequence[str]) -> bool:
+    """Whether a command searches, rather than trains once or for all combinations of values."""
+    for text in overrides:
+        key, _, value = text.lstrip("+").partition("=")
+        if key == SWEEP and value.strip() not in ("", "[]", "null"):
+            return True
+        if key == SWEEPER and value.strip() == OPTUNA:
+            return True
+    return False
 
 
 def names_of_group(group: str, config_dir: Path | None) -> list[str]:
@@ -210,7 +253,7 @@ def _check_choice(override: Override, config_dir: Path | None) -> None:
                     f"{group} must be chosen by name; got {name}; set options with "
                     f"{group}.<option>=<value>"
                 )
-            if name in files or (name == AUTO and group in ("task", "loss")):
+            if name in files or (name == AUTO and group in AUTO_GROUPS):
                 continue
             near = did_you_mean(str(name), files)
             if group in KINDS and (registry().knows(group, str(name)) or not near):
@@ -226,6 +269,76 @@ def _check_choice(override: Override, config_dir: Path | None) -> None:
                 )
 
 
+def _check_part(override: Override, *, searches: bool) -> None:
+    """Check the choice of a sweeper, or of a search's sampler or pruner."""
+    group, name = override.key_or_group, override.value()
+    if not isinstance(name, str):
+        raise ConfigError(f"{group} must be chosen by name; got {name}; write {group}=<name>")
+    if group in PARTS:
+        if not searches:
+            raise ConfigError(f"{group} is of a search; {_SEARCH}")
+        if name != AUTO or group not in AUTO_GROUPS:
+            load(registry().find(PARTS[group], name))
+        return
+    near = did_you_mean(name, [OPTUNA, "basic"])
+    if name not in (OPTUNA, "basic") and near:
+        raise ConfigError(
+            f"no {group} is called {name!r}; {near}there are optuna, basic and those of Hydra's plugins"
+        )
+    if searches and name != OPTUNA:
+        raise ConfigError(
+            f"{SWEEP}=<name> searches with {SWEEPER}={OPTUNA}; leave {SWEEP} or {SWEEPER}={name} out"
+        )
+
+
+_SEARCH = f"begin one with {SWEEP}=tpe, or {SWEEPER}={OPTUNA}"
+
+
+def check_search(
+    overrides: Sequence[Override], config_dir: Path | None, config: DictConfig
+) -> None:
+    """Check the overrides of a search that do not sweep.
+
+    Those that do are compared with all components that trials may choose as the space is built.
+
+    Args:
+        overrides: all overrides.
+        config_dir: a folder of the user's own YAML files.
+        config: what is composed of the chosen components alone, with Hydra's own options.
+
+    Raises:
+        ConfigError: an option is unknown, or a value is not of its type or out of bounds.
+    """
+    if SWEEP in config:
+        raise ConfigError(f"a file in {SWEEP}/ must begin with the line '# @package _global_'")
+    if OmegaConf.select(config, "hydra.sweeper._target_") != SWEEPER_TARGET:
+        raise ConfigError(OWN_PRESET)
+    swept = {o.key_or_group for o in overrides if o.is_sweep_override()}
+    for override in overrides:
+        key = override.key_or_group
+        if override.is_sweep_override() or override.is_delete() or is_group(key, config_dir):
+            continue
+        head = key.partition(".")[0]
+        try:
+            check_value(override, config)
+        except UnknownOptionError as error:
+            if head not in swept:
+                raise
+            value = override.get_value_element_as_str()
+            raise ConfigError(
+                f"{error}; write '{key}=choice({value})' to set it in the trials that have it"
+            ) from error
+        except ConfigError:
+            if head not in swept:
+                raise
+
+
+OWN_PRESET = (
+    f"a file in {SWEEP}/ chooses dlframe's sweeper; begin its defaults with "
+    f"`- override /{SWEEPER}: {OPTUNA}` and end them with `- _self_`"
+)
+
+
 def check_value(override: Override, config: DictConfig) -> None:
     """Check one override that sets an option, with all values that it has.
 
@@ -237,6 +350,7 @@ def check_value(override: Override, config: DictConfig) -> None:
     head, *rest = key.split(".")
     known = [*KINDS, *SETTINGS, *VALUES]
     if head == "hydra":
+        _check_sweeper_option(override, rest, config)
         return
     if head not in known:
         places = {name: f"{group}.{name}" for group in known for name in _names(config.get(group))}
@@ -265,6 +379,28 @@ def check_value(override: Override, config: DictConfig) -> None:
         _check_option(override, head, rest, node)
 
 
+def _check_sweeper_option(override: Override, rest: list[str], config: DictConfig) -> None:
+    """Check an option of a search; Hydra's other options are Hydra's to check."""
+    node = OmegaConf.select(config, "hydra.sweeper")
+    if not rest or rest.pop(0) != "sweeper" or not rest or not isinstance(node, DictConfig):
+        return
+    head, key = _SWEEPER_HEAD, override.key_or_group
+    if node.get("_target_") != SWEEPER_TARGET:
+        known = (*PARTS.values(), *(option.name for option in _options(head, None)))
+        if rest[0] in known and rest[0] not in node:
+            raise ConfigError(f"{key} is an option of a search; {_SEARCH}")
+        return
+    if rest[0] in PARTS.values():
+        head, node = f"{head}.{rest[0]}", node[rest[0]]
+        if not rest[1:]:
+            raise ConfigError(f"{key} is chosen by name; write {head.replace('.', '/')}=<name>")
+        rest.pop(0)
+    _check_option(override, head, rest, node)
+
+
+_SWEEPER_HEAD = SWEEPER.replace("/", ".")
+
+
 def _check_single(override: Override, name: str, parts: Sequence[str]) -> None:
     hint, _ = VALUES[name]
     if parts:
@@ -281,7 +417,8 @@ def _check_option(override: Override, head: str, rest: Sequence[str], node: Dict
     options = {option.name: option for option in _options(head, component)}
     known = list(options) or _names(node)
     if name == "component":
-        raise ConfigError(f"{key} is not to be set; choose with {head.partition('.')[0]}=<name>")
+        group = head.replace(".", "/") if head.startswith("hydra") else head.partition(".")[0]
+        raise ConfigError(f"{key} is not to be set; choose with {group}=<name>")
     if name not in known:
         raise UnknownOptionError(
             f"{component or head} has no option {name!r}; {did_you_mean(name, known)}its options are "
@@ -325,8 +462,11 @@ def _names(node: Any) -> list[str]:
 def _options(head: str, component: object) -> Sequence[Option]:
     if head in SETTINGS:
         return dataclass_options(SETTINGS[head])
+    if head == _SWEEPER_HEAD:
+        return dataclass_options(SweepOptions)
     return () if component in (None, AUTO) else load(_entry(head, component)).options
 
 
 def _entry(head: str, component: object) -> Entry:
-    return registry().find(head.partition(".")[0], str(component))
+    kind = PARTS.get(head.replace(".", "/")) or head.partition(".")[0]
+    return registry().find(kind, str(component))

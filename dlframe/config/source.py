@@ -26,15 +26,35 @@ from omegaconf import (
 )
 
 from dlframe.config.options import REQUIRED, Option, base_type
-from dlframe.config.settings import SETTINGS
+from dlframe.config.settings import SETTINGS, SweepOptions
 from dlframe.config.signature import dataclass_options, load
-from dlframe.plugin import KINDS, registry
+from dlframe.plugin import KINDS, PRUNER, SAMPLER, registry
 
-__all__ = ["AUTO", "CONF", "ComponentSource", "register", "searching"]
+__all__ = [
+    "AUTO",
+    "AUTO_GROUPS",
+    "CONF",
+    "OPTUNA",
+    "PARTS",
+    "SWEEP",
+    "SWEEPER",
+    "SWEEPER_TARGET",
+    "ComponentSource",
+    "register",
+    "searching",
+]
 
 AUTO = "auto"
-"""A task or loss that the data decides."""
-_AUTO_KINDS = ("task", "loss")
+"""A task or loss that the data decides, and a pruner that dlframe does."""
+SWEEP = "sweep"
+"""The group of ready-made searches."""
+SWEEPER, OPTUNA = "hydra/sweeper", "optuna"
+"""Hydra's group of sweepers, and dlframe's in it."""
+SWEEPER_TARGET = "hydra_plugins.dlframe.OptunaSweeper"
+PARTS = {f"{SWEEPER}/{kind.name}": kind.name for kind in (SAMPLER, PRUNER)}
+"""Groups within the sweeper's, and the kinds whose components they hold."""
+_DEFAULT_PARTS = {SAMPLER.name: "tpe", PRUNER.name: AUTO}
+AUTO_GROUPS = ("task", "loss", f"{SWEEPER}/{PRUNER.name}")
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if path.is_dir())
 """The folder of ready-made compositions: inside an installed package, or beside a checkout's."""
@@ -63,7 +83,7 @@ def node_of(option: Option) -> Any:
 
 
 class ComponentSource(ConfigSource):
-    """Groups: one per kind, and those of the run's own settings."""
+    """Groups: one per kind, those of the run's own settings, and those of a search."""
 
     @staticmethod
     def scheme() -> str:
@@ -76,20 +96,26 @@ class ComponentSource(ConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Return the options of one component, with all defaults."""
-        group, _, name = config_path.removesuffix(".yaml").partition("/")
+        group, name = _split(config_path)
         if not self.is_config(config_path):
             raise ConfigLoadError(f"no config is at {config_path!r}")
         package, defaults, options = None, {}, {}
+        kind = PARTS.get(group, group)
         if group in SETTINGS:
             options = {o.name: node_of(o) for o in dataclass_options(SETTINGS[group])}
+        elif group == SWEEPER:
+            options = {"_target_": StringNode(SWEEPER_TARGET)}
+            options |= {o.name: node_of(o) for o in dataclass_options(SweepOptions)}
+            options["defaults"] = [{part: name} for part, name in _DEFAULT_PARTS.items()]
+            options["defaults"] += ["_self_"]
         elif name == AUTO:
             options = {"component": StringNode(AUTO)}
         else:
-            entry = registry().find(group, name)
+            entry = registry().find(kind, name)
             options = {"component": StringNode(entry.id)}
             options |= {option.name: node_of(option) for option in load(entry).options}
             defaults = dict(entry.component.defaults)
-            if KINDS[group].many:
+            if kind in KINDS and KINDS[kind].many:
                 package = f"{group}.{entry.component.name}"
         content: dict[str, Any] = dict(options)
         if defaults:
@@ -103,18 +129,20 @@ class ComponentSource(ConfigSource):
         )
 
     def is_group(self, config_path: str) -> bool:
-        """Whether the path is the root, a kind or a settings group."""
-        return config_path.strip("/") in ("", *KINDS, *SETTINGS)
+        """Whether the path is the root, a kind, a settings group or one of a search."""
+        return config_path.strip("/") in ("", *KINDS, *SETTINGS, SWEEPER, *PARTS)
 
     def is_config(self, config_path: str) -> bool:
         """Whether the path selects a component; imports nothing."""
-        group, _, name = config_path.removesuffix(".yaml").strip("/").partition("/")
+        group, name = _split(config_path)
         if group in SETTINGS:
             return name == "default"
-        if group in _AUTO_KINDS and name == AUTO:
+        if group == SWEEPER:
+            return name == OPTUNA
+        if group in AUTO_GROUPS and name == AUTO:
             return True
         # A name that two plugins share is "known": loading it then raises and prints both ids.
-        return group in KINDS and registry().knows(group, name)
+        return group in (*KINDS, *PARTS) and registry().knows(PARTS.get(group, group), name)
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         """Return the names of groups, or of a group's components."""
@@ -124,9 +152,23 @@ class ComponentSource(ConfigSource):
             names = (*KINDS, *SETTINGS)
         elif path in SETTINGS and results_filter in (None, ObjectType.CONFIG):
             names = ("default",)
-        elif path in KINDS and results_filter in (None, ObjectType.CONFIG):
-            names = registry().names(path)
+        elif path == SWEEPER:
+            groups = [part.rpartition("/")[2] for part in PARTS]
+            names = [*([OPTUNA] if results_filter is not ObjectType.GROUP else [])]
+            names = [*names, *(groups if results_filter is not ObjectType.CONFIG else [])]
+        elif path in (*KINDS, *PARTS) and results_filter in (None, ObjectType.CONFIG):
+            names = registry().names(PARTS.get(path, path))
         return sorted(names)
+
+
+def _split(config_path: str) -> tuple[str, str]:
+    """Tell the group from the name, either of which may have a slash."""
+    path = config_path.removesuffix(".yaml").strip("/")
+    for group in (*PARTS, SWEEPER):
+        if path.startswith(f"{group}/"):
+            return group, path.removeprefix(f"{group}/")
+    group, _, name = path.partition("/")
+    return group, name
 
 
 class ComponentSearchPath(SearchPathPlugin):

@@ -15,7 +15,7 @@ from dlframe.config.source import AUTO
 from dlframe.errors import ConfigError, did_you_mean
 from dlframe.plugin import KINDS, Component, Entry, registry
 
-__all__ = ["chosen", "complete", "effective", "settings", "validate"]
+__all__ = ["checked", "chosen", "complete", "effective", "settings", "validate"]
 
 Config = dict[str, Any]
 _LEFT_OUT = {f"trainer.{name}" for name in INDIFFERENT}
@@ -52,7 +52,7 @@ def validate(config: DictConfig | Mapping[str, Any]) -> Config:
     for name, (hint, default) in VALUES.items():
         result[name] = check(name, result.get(name, default), hint)
     for group, cls in SETTINGS.items():
-        result[group] = _checked(group, result.get(group) or {}, dataclass_options(cls), group)
+        result[group] = checked(group, result.get(group) or {}, dataclass_options(cls), group)
     for kind in KINDS.values():
         _validate_kind(kind.name, result)
     _check_fit(result)
@@ -68,7 +68,7 @@ def settings(config: DictConfig | Mapping[str, Any], group: str) -> Config:
     node: Any = config.get(group) or {}
     if isinstance(node, DictConfig):
         node = OmegaConf.to_container(node, resolve=True)
-    return _checked(group, node, dataclass_options(SETTINGS[group]), group)
+    return checked(group, node, dataclass_options(SETTINGS[group]), group)
 
 
 def _validate_kind(kind: str, config: Config) -> None:
@@ -91,10 +91,21 @@ def _validate_component(kind: str, key: str, node: Any) -> Config:
         )
     entry = registry().find(kind, str(node["component"]))
     given = {str(name): value for name, value in node.items() if name != "component"}
-    return {"component": entry.id, **_checked(key, given, load(entry).options, entry.id)}
+    return {"component": entry.id, **checked(key, given, load(entry).options, entry.id)}
 
 
-def _checked(key: str, given: Mapping[str, Any], options: tuple[Option, ...], owner: str) -> Config:
+def checked(key: str, given: Mapping[str, Any], options: tuple[Option, ...], owner: str) -> Config:
+    """Return all options of a component or a group, those not given at their defaults.
+
+    Args:
+        key: of the component or group in the config.
+        given: values by name.
+        options: all that there are.
+        owner: what they are options of, for the message.
+
+    Raises:
+        ConfigError: a value is unknown, of another type, out of bounds or missing.
+    """
     known = {option.name: option for option in options}
     for name in given:
         if name not in known:

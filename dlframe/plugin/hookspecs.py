@@ -74,3 +74,13 @@ class Specs:
     def dlframe_sinks(self) -> Iterable[Component]:
         """Yield places that runs are delivered to, chosen with ``tracking.sinks``; see ``Sink``."""
         raise NotImplementedError
+
+    @_hookspec
+    def dlframe_samplers(self) -> Iterable[Component]:
+        """Yield what proposes a sweep's values: Optuna's ``BaseSampler`` from ``seed``, ``space``."""
+        raise NotImplementedError
+
+    @_hookspec
+    def dlframe_pruners(self) -> Iterable[Component]:
+        """Yield what ends a sweep's trials early: Optuna's ``BasePruner`` from ``max_resource``."""
+        raise NotImplementedError

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["ALL_KINDS", "KINDS", "SINK", "Kind", "kind_named"]
+__all__ = ["ALL_KINDS", "KINDS", "PRUNER", "SAMPLER", "SINK", "Kind", "kind_named"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,14 @@ KINDS: dict[str, Kind] = {
 SINK = Kind("sink")
 """A place that runs are delivered to. It is no part of a training: it has no options and no group."""
 
-ALL_KINDS: dict[str, Kind] = {**KINDS, SINK.name: SINK}
-"""Those of which a training is composed, and sinks."""
+SAMPLER = Kind("sampler", runtime=("seed", "space"))
+"""What proposes the values of a sweep's trials. Like a sink, no part of a training."""
+
+PRUNER = Kind("pruner", runtime=("max_resource",))
+"""What ends a sweep's trials early. Like a sink, no part of a training."""
+
+ALL_KINDS: dict[str, Kind] = {**KINDS, **{kind.name: kind for kind in (SINK, SAMPLER, PRUNER)}}
+"""Those of which a training is composed, and sinks, samplers and pruners."""
 
 
 def kind_named(word: str) -> Kind | None:

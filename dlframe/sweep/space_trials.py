@@ -20,7 +20,7 @@ from dlframe.sweep.definition import Parameter
 from dlframe.sweep.space_choices import EITHER
 from dlframe.sweep.space_texts import name_of, read, text_of, words_of
 
-__all__ = ["distribution_of", "holds", "overrides_of", "params_of", "propose"]
+__all__ = ["distribution_of", "holds", "is_whole", "overrides_of", "params_of", "propose"]
 
 
 def propose(trial: Trial, space: Sequence[Parameter]) -> list[str]:
@@ -49,6 +49,12 @@ def propose(trial: Trial, space: Sequence[Parameter]) -> list[str]:
 def overrides_of(params: Mapping[str, Any], space: Sequence[Parameter]) -> list[str]:
     """Return a trial's parameters as overrides, in the order of the space."""
     return [f"{p.key}={_text(p, params[p.name])}" for p in space if p.name in params]
+
+
+def is_whole(params: Mapping[str, Any], space: Sequence[Parameter]) -> bool:
+    """Whether a trial has all values that its choices ask for, as one that has just begun has not."""
+    texts = {p.key: _text(p, params[p.name]) for p in space if p.name in params}
+    return all(p.name in params for p in space if holds(p, space, texts))
 
 
 def params_of(
