@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from optuna.trial import FrozenTrial
 
 from dlframe.analysis.drawing import INK, PALETTE, one_legend, plain
 from dlframe.analysis.labels import plain_text, shown
@@ -42,8 +43,10 @@ def history_figure(found: Snapshot) -> Figure | None:
     panels = figure.subplots(len(goals), 1, squeeze=False)[:, 0]
     for place, (axes, goal) in enumerate(zip(panels, goals, strict=True)):
         _draw_values(axes, found, place)
-        _mark(axes, [t.number for t in found.of("failed", "retried")])
-        scale_of([value_of(each, place) for each in complete], better(goal)).apply(axes)
+        _mark(axes, [t.number for t in found.of("failed", "retried")], up=better(goal) > 0)
+        drawn = [value_of(each, place) for each in complete]
+        drawn += _last_values(_ended_early(found)) if len(goals) == 1 else []
+        scale_of(drawn, better(goal)).apply(axes)
         axes.set_ylabel(plain_text(goal.metric))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         plain(axes, "y")
@@ -56,12 +59,10 @@ def _draw_values(axes: Axes, found: Snapshot, place: int) -> None:
     complete, goal = found.of("complete"), found.definition.goals[place]
     good = [trial for trial in complete if feasible(trial)]
     bad = [trial for trial in complete if not feasible(trial)]
-    pruned = [trial for trial in found.of("pruned") if trial.intermediate_values]
-    if pruned:
-        last = [t.intermediate_values[max(t.intermediate_values)] for t in pruned]
+    if pruned := _ended_early(found):
         axes.plot(
-            [t.number for t in pruned], last, "x", color=COLOURS["pruned"], ms=4.5, mew=1.2,
-            label="pruned, last value",
+            [t.number for t in pruned], _last_values(pruned), "x", color=COLOURS["pruned"], ms=4.5,
+            mew=1.2, label="pruned, last value",
         )  # fmt: skip
     for trials, face, label in (
         (good, COLOURS["complete"], "complete"),
@@ -70,7 +71,7 @@ def _draw_values(axes: Axes, found: Snapshot, place: int) -> None:
         if trials:
             axes.plot(
                 [t.number for t in trials], [value_of(t, place) for t in trials], "o", ms=5,
-                mfc=face, mec=COLOURS["complete"], alpha=0.85, label=label, clip_on=False,
+                mfc=face, mec=COLOURS["complete"], alpha=0.85, label=label,
             )  # fmt: skip
     sign, best = better(goal), math.inf
     steps: list[tuple[int, float]] = []
@@ -82,12 +83,20 @@ def _draw_values(axes: Axes, found: Snapshot, place: int) -> None:
         axes.step(numbers, values, where="post", color=INK, lw=1.4, label="best so far")
 
 
-def _mark(axes: Axes, numbers: Sequence[int]) -> None:
-    """Mark the trials that have no value, at the lower edge."""
+def _ended_early(found: Snapshot) -> list[FrozenTrial]:
+    return [trial for trial in found.of("pruned") if trial.intermediate_values]
+
+
+def _last_values(trials: Sequence[FrozenTrial]) -> list[float]:
+    return [t.intermediate_values[max(t.intermediate_values)] for t in trials]
+
+
+def _mark(axes: Axes, numbers: Sequence[int], *, up: bool) -> None:
+    """Mark the trials that have no value, at the edge where bad values are."""
     if numbers:
         axes.plot(
-            numbers, [0.025] * len(numbers), "|", color=COLOURS["failed"], ms=9, mew=1.8,
-            transform=axes.get_xaxis_transform(), label="failed",
+            numbers, [0.975 if up else 0.025] * len(numbers), "|", color=COLOURS["failed"], ms=9,
+            mew=1.8, transform=axes.get_xaxis_transform(), label="failed",
         )  # fmt: skip
 
 

@@ -253,12 +253,15 @@ def _draw_slice(
             [place[t.number] for t in first], [value_of(t, goal) for t in first], "*", ms=12,
             color=PALETTE[1], mec="white", mew=0.6, label="best",
         )  # fmt: skip
-    for how, colour, height in (("pruned", "#8a8a8a", 0.96), ("failed", COLOURS["failed"], 0.9)):
+    # At the edge where bad values are, out of the way of the good ones.
+    bad = 1.0 if better(found.definition.goals[goal]) > 0 else 0.0
+    for how, colour, inward in (("pruned", "#8a8a8a", 0.04), ("failed", COLOURS["failed"], 0.1)):
         marked = [t for t in every if found.standings[t.number] == how]
+        height = abs(bad - inward)
         if marked:
             axes.plot(
                 [place[t.number] for t in marked], [height] * len(marked), "|", ms=6, mew=1.1,
-                color=colour, transform=axes.get_xaxis_transform(), label=f"{how} (at the top)",
+                color=colour, transform=axes.get_xaxis_transform(), label=f"{how} (at the edge)",
             )  # fmt: skip
     axes.set_xlabel(shown([own.name])[0])
     plain(axes, "both")

@@ -50,7 +50,7 @@ class Scale:
             up = self.sign > 0
             axes.annotate(
                 f"{self.beyond} further {'up' if up else 'down'}", (1.0, 1.0 if up else 0.0),
-                (-2, -9 if up else 4), xycoords="axes fraction", textcoords="offset points",
+                (-2, -16 if up else 12), xycoords="axes fraction", textcoords="offset points",
                 ha="right", fontsize=8, color=INK,
             )  # fmt: skip
 

@@ -192,7 +192,7 @@ def test_slices_have_a_panel_for_each_dimension(found: Snapshot) -> None:
     assert by_name["optimizer.lr"].get_xscale() == "log"
     texts = [label.get_text() for label in by_name["regularizer"].get_xticklabels()]
     assert texts == ["[]", "[l2]", "[l2,dropout]"]
-    pruned = points(by_name["optimizer.lr"], "pruned (at the top)")
+    pruned = points(by_name["optimizer.lr"], "pruned (at the edge)")
     assert [x for x, _ in pruned] == [t.params["optimizer.lr"] for t in found.of("pruned")]
 
 
