@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dlframe.config.launchers import check_launcher
 from dlframe.config.options import Option, check, describe
 from dlframe.config.settings import SETTINGS, VALUES, SweepOptions
 from dlframe.config.signature import dataclass_options, load
@@ -119,6 +120,8 @@ def check_choices(
     for override in overrides:
         if not is_group(override.key_or_group, config_dir):
             continue
+        if override.key_or_group == "hydra/launcher":
+            check_launcher(str(_values(override)[0]))
         if not override.key_or_group.startswith("hydra/"):
             _check_choice(override, config_dir)
         elif override.key_or_group in (SWEEPER, *PARTS):

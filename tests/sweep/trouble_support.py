@@ -37,7 +37,7 @@ class Trouble(Regularizer):
         self,
         *,
         how: Literal[
-            "none", "raise", "exit", "vanish", "kill", "memory", "hang", "stop", "nan"
+            "none", "raise", "exit", "vanish", "kill", "memory", "hang", "stop", "diverge"
         ] = "none",
         always: bool = False,
         seconds: float = 0.0,
@@ -75,9 +75,9 @@ class _Callback(L.Callback):
             held = [bytearray(64 * 2**20) for _ in range(64)]
             time.sleep(600)
             del held
-        if how == "nan":
+        if how == "diverge":
             for parameter in module.parameters():
-                parameter.data.fill_(float("nan"))
+                parameter.data.fill_(float("diverge"))
 '''
 
 

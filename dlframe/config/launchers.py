@@ -1,0 +1,36 @@
+"""Hydra's launchers: which package brings each, said where it is not installed."""
+
+from importlib.util import find_spec
+
+from dlframe.errors import ConfigError
+
+__all__ = ["check_launcher"]
+
+_PACKAGES = {
+    "joblib": "hydra-joblib-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+    "ray": "hydra-ray-launcher",
+    "ray_aws": "hydra-ray-launcher",
+    "rq": "hydra-rq-launcher",
+}
+
+
+def check_launcher(name: str) -> None:
+    """Make sure that a launcher is installed, if it is one of those that are well known.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    package = _PACKAGES.get(name)
+    if package is None:
+        return
+    module = package.replace("-", "_")
+    try:
+        found = find_spec(f"hydra_plugins.{module}")
+    except ModuleNotFoundError:  # no plugin of Hydra's is installed at all
+        found = None
+    if found is None:
+        raise ConfigError(
+            f"the launcher {name!r} is not installed; install it with `pip install {package}`"
+        )
