@@ -53,7 +53,6 @@ __all__ = [
 ]
 
 Space = Sequence[Parameter]
-Crossover = Literal["uniform", "blxalpha", "sbx", "spx", "undx", "vsbx"]
 
 
 def make_sampler(chosen: Chosen, *, seed: int | None, space: Space) -> BaseSampler:
@@ -250,7 +249,7 @@ def nsga2(
     *,
     seed: int | None,
     population_size: Annotated[int, Ge(2)] = 50,
-    crossover: Crossover = "uniform",
+    crossover: Literal["uniform", "blxalpha", "sbx", "spx", "undx", "vsbx"] = "uniform",
     crossover_prob: Probability = 0.9,
     swapping_prob: Probability = 0.5,
     mutation: Literal["resample", "polynomial"] = "resample",
@@ -289,7 +288,7 @@ def nsga3(
     *,
     seed: int | None,
     population_size: Annotated[int, Ge(2)] = 50,
-    crossover: Crossover = "uniform",
+    crossover: Literal["uniform", "blxalpha", "sbx", "spx", "undx", "vsbx"] = "uniform",
     crossover_prob: Probability = 0.9,
     swapping_prob: Probability = 0.5,
     mutation: Literal["resample", "polynomial"] = "resample",
@@ -356,9 +355,9 @@ def qmc(
 def grid(*, space: Space) -> BaseSampler:
     """Every combination once, in mixed order; the study ends when all are tried.
 
-    For choices and ranges with a step. The order is the same whatever the seed, so that several
-    workers, and a command that goes on, share it. Where options depend on choices, what a choice rules
-    out is not combined with it.
+    For choices and ranges with a step, and as many trials as there are combinations. The order is the
+    same whatever the seed, so that several workers, and a command that goes on, share it. Where options
+    depend on choices, what a choice rules out is not combined with it.
     """
     values = all_values(space)
     if any(key in {p.key for p in space} for p in space for key, _ in p.when):
@@ -371,8 +370,8 @@ def brute_force(
 ) -> BruteForceSampler:
     """Every combination once, drawn from those that are left; the study ends when all are tried.
 
-    For choices and ranges with a step. Where options depend on choices, what a choice rules out is not
-    combined with it.
+    For choices and ranges with a step, and as many trials as there are combinations. Where options
+    depend on choices, what a choice rules out is not combined with it.
 
     Args:
         seed: of its draws.

@@ -28,6 +28,11 @@ ELSEWHERE = {
     "trainer/ddp": "needs several devices; composed here",
     "trainer/ddp_cpu": "run in test_ddp.py",
     "trainer/gpu": "needs a GPU; its refusal without one is tested here",
+    **{
+        name: "says how to search, in test_searches.py"
+        for name in FILES
+        if name.startswith("sweep/")
+    },
 }
 
 
@@ -44,7 +49,7 @@ def test_every_file_is_run_or_says_where() -> None:
 def test_a_preset_composes_and_says_what_it_is_for(name: str) -> None:
     default, config = dlframe.compose(), dlframe.compose(*choice(name))
     assert set(config) == set(default)
-    assert (config == default) == (name == "config")
+    assert (config == default) == (name == "config" or name.startswith("sweep/"))
     comments = [x for x in (CONF / f"{name}.yaml").read_text().splitlines() if x.startswith("#")]
     assert [x for x in comments if "@package" not in x] or name == "trainer/cpu"
 
