@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from dlframe.config.options import check
 from dlframe.config.settings import SweepOptions
 from dlframe.config.signature import dataclass_options
 from dlframe.errors import ConfigError, did_you_mean, sentence
+from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.where import root_option
 
 if TYPE_CHECKING:
@@ -90,6 +92,8 @@ def conduct(
         made = plan(overrides, options, sampler, pruner, config_dir, pool)
         if not as_json:
             _show_plan(made, options)
+        elif options.dry_run:
+            print(json.dumps(_plain_plan(made)))
         if not options.dry_run:
             _run(made, options, launcher, pool, command=command, as_json=as_json)
     finally:
@@ -123,6 +127,7 @@ def _options(given: dict[str, Any]) -> "tuple[SweepOptions, Chosen, Chosen | str
 
 def _show_plan(made: "Plan", options: SweepOptions) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from dlframe.sweep.space import combinations, describe
@@ -132,8 +137,8 @@ def _show_plan(made: "Plan", options: SweepOptions) -> None:
     for name in ("searched", "values", "where"):
         table.add_column(name, overflow="fold")
     for line in describe(definition.space):
-        table.add_row(*line)
-    console = Console(stderr=True)
+        table.add_row(*(escape(cell) for cell in line))  # [l2] is no markup
+    console = Console(stderr=not options.dry_run)
     console.print(table)
     goals = ", ".join(f"{goal.direction} {goal.metric}" for goal in definition.goals)
     most = definition.stops.n_trials
@@ -151,9 +156,30 @@ def _show_plan(made: "Plan", options: SweepOptions) -> None:
         ("pruner", pruner),
         ("folder", str(made.folder)),
     ):
-        console.print(f"{name:<11} {text}", highlight=False, soft_wrap=True)
+        console.print(f"{name:<11} {text}", highlight=False, soft_wrap=True, markup=False)
     if made.study is not None:
         console.print("            goes on with the study of an earlier command", highlight=False)
+
+
+def _plain_plan(made: "Plan") -> dict[str, Any]:
+    from dlframe.sweep.space import combinations, describe
+
+    definition = made.definition
+    return {
+        "study": definition.name,
+        "exists": made.study is not None,
+        "storage": without_credentials(made.storage),
+        "folder": str(made.folder),
+        "fixed": list(definition.fixed),
+        "space": [dict(zip(("name", "values", "when"), line, strict=True))
+                  for line in describe(definition.space)],
+        "points": combinations(definition.space),
+        "goals": [asdict(goal) for goal in definition.goals],
+        "n_trials": definition.stops.n_trials,
+        "epochs": definition.epochs,
+        "sampler": definition.sampler.component,
+        "pruner": definition.pruner.component if definition.pruner else None,
+    }  # fmt: skip
 
 
 def _run(
@@ -173,13 +199,16 @@ def _run(
     from dlframe.sweep.live import Watch
     from dlframe.sweep.marks import PARENT
     from dlframe.sweep.parent import Parent
+    from dlframe.sweep.plots import export
     from dlframe.sweep.storage import open_storage
 
     study = begin(made, options)
     tracking = settings(made.config, "tracking")
     parent = None
     if tracking["enabled"]:
-        parent = Parent(made.definition, tracking, command, study.user_attrs.get(PARENT))
+        parent = Parent(
+            made.definition, tracking, command, study.user_attrs.get(PARENT), storage=made.storage
+        )
         study.set_user_attr(PARENT, parent.id)
     shown = optuna.load_study(study_name=study.study_name, storage=open_storage(made.storage))
     status: Any = "FAILED"
@@ -199,6 +228,8 @@ def _run(
         if parent is not None:
             parent.finish(status, said, study)
             note = parent.wait() if status != "KILLED" else None
+        else:
+            export(study, made.folder)
         _report(study, note, as_json=as_json)
 
 

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import optuna
-from optuna.distributions import CategoricalDistribution, json_to_distribution
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    json_to_distribution,
+)
 
 from dlframe.analysis.goals import better
 from dlframe.config.settings import SweepOptions
@@ -134,10 +139,11 @@ def first_trial(fixed: Sequence[str], space: Sequence[Parameter]) -> list[str]:
     """Return the overrides of a trial that has the first of all choices, and the lowest values."""
     values: dict[str, Any] = {}
     for parameter in space:
-        found = json_to_distribution(parameter.distribution)
-        values[parameter.name] = (
-            found.choices[0] if isinstance(found, CategoricalDistribution) else found.low
-        )
+        match json_to_distribution(parameter.distribution):
+            case CategoricalDistribution(choices=choices):
+                values[parameter.name] = choices[0]
+            case FloatDistribution(low=low) | IntDistribution(low=low):
+                values[parameter.name] = low
     return [*fixed, *propose(cast("optuna.Trial", optuna.trial.FixedTrial(values)), space)]
 
 

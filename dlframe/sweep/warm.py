@@ -18,7 +18,7 @@ from dlframe.sweep.snapshot import better, definition_of
 from dlframe.sweep.space import params_of
 from dlframe.sweep.space_trials import distribution_of
 from dlframe.sweep.storage import find_study
-from dlframe.tracking.stores import resolve_uri
+from dlframe.tracking.launch import resolve_uri
 
 __all__ = ["check_warm", "warm_up"]
 

@@ -226,9 +226,9 @@ class Worker:
         own = trial.user_attrs.get(UID)
         root = Path(config["tracking"]["root"]).absolute()
         uid = own if seed is None and own and (root / own / FILE).is_file() else new_uid()
-        if seed is None and uid != own:
+        if uid != own and not seed:  # of several, the first stands for all
             trial.set_user_attr(UID, uid)
-        elif seed is not None:
+        if seed is not None:
             config = {**config, "seed": (config["seed"] + seed) % 2**32}
         tags = {"dlframe.study": self.study.study_name, "dlframe.trial": str(trial.number)}
         order = Order(
