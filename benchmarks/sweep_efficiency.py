@@ -18,6 +18,8 @@ import optuna
 from measure import facts, table
 from numpy.typing import NDArray
 
+from dlframe.sweep.frozen import Composer
+
 TABLE = Path(__file__).with_name("sweep_efficiency.npz")
 EPOCHS = 27
 DATA = ("digits", "breast_cancer")
@@ -61,7 +63,7 @@ def build(workers: int) -> None:
         shape = [len(values) for values in GRID.values()]
         found[data] = np.array(curves, dtype=np.float32).reshape(*shape, EPOCHS)
         print(data, len(curves), "trainings")
-    np.savez_compressed(TABLE, **found)
+    np.savez_compressed(TABLE, digits=found["digits"], breast_cancer=found["breast_cancer"])
     print(TABLE, f"{TABLE.stat().st_size / 1024:.0f} KiB")
 
 
@@ -89,14 +91,10 @@ def trained(data: str, point: tuple[int, ...]) -> list[float]:
 
 def config_of(overrides: list[str]) -> dict[str, Any]:
     """Return a run's config."""
-    from dlframe.sweep.frozen import Composer
-
-    if not _composers:
-        _composers.append(Composer())
-    return _composers[0](overrides)
+    return _COMPOSER(overrides)
 
 
-_composers: list[Any] = []
+_COMPOSER = Composer()
 
 
 # --- the search ----------------------------------------------------------------------------------
@@ -104,9 +102,8 @@ _composers: list[Any] = []
 
 def pruners() -> dict[str, Callable[[], optuna.pruners.BasePruner] | None]:
     """Return the contenders: each with TPE, but the first."""
-    from dlframe.sweep.pruners import make_pruner
-
     from dlframe.sweep.definition import Chosen
+    from dlframe.sweep.pruners import make_pruner
 
     def of(name: str, **options: Any) -> Callable[[], optuna.pruners.BasePruner]:
         return lambda: make_pruner(Chosen(f"dlframe/{name}", options), max_resource=EPOCHS)

@@ -99,7 +99,12 @@ def test_the_lock_of_a_killed_writer_is_not_waited_for(tmp_path: Path) -> None:
     holder.start()
     assert held.wait(30)
     done = threading.Event()
-    writer = threading.Thread(target=lambda: (_search(study, 1), done.set()), daemon=True)
+
+    def write() -> None:
+        _search(study, 1)
+        done.set()
+
+    writer = threading.Thread(target=write, daemon=True)
     writer.start()
     assert not done.wait(0.3)
     assert holder.pid is not None
