@@ -1,7 +1,7 @@
 """A process that has all imported that a training needs, and forks a child for each trial.
 
-``python -m dlframe.sweep.forkserver DESCRIPTOR``, started by ``pool``; the descriptor is that of a
-socket, over which lines of JSON go both ways.
+``python -m dlframe.sweep.forkserver DESCRIPTOR GRACE PATH``, started by ``pool``: the descriptor of a
+socket, over which lines of JSON go both ways; seconds; ``sys.path``, as JSON.
 
 Why not multiprocessing's: it runs the user's ``__main__`` again in each child, which would be the whole
 command, and it pickles, which configs do not need and plugins may not bear.
@@ -20,7 +20,9 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,23 @@ from dlframe.sweep.session import kill
 
 __all__: list[str] = []
 
-_GRACE = 10.0
-"""Seconds from SIGTERM to SIGKILL where the process that wanted the trials is gone."""
+_NEEDED = (
+    "dlframe.sweep.trial",
+    "dlframe.training.run",
+    "fsspec.implementations.chained",
+    "importlib.resources.readers",
+    "matplotlib.backends.backend_agg",
+    "PIL.JpegImagePlugin",
+    "pyarrow.pandas_compat",
+    "sklearn.datasets",
+    "sklearn.metrics",
+    "sklearn.model_selection",
+    "sklearn.preprocessing",
+    "torch.utils.serialization.config",
+)
+"""What a training imports, in the end."""
+_LAST_MOMENTS = 2.0
+"""Seconds that the kernel may take to end what was killed."""
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -38,10 +55,11 @@ class _Server:
 
     Args:
         control: the socket to the process that gives the orders.
+        grace: seconds from SIGTERM to SIGKILL for the trials that are left when that process is gone.
     """
 
-    def __init__(self, control: socket.socket) -> None:
-        self._control, self._pid = control, os.getpid()
+    def __init__(self, control: socket.socket, grace: float) -> None:
+        self._control, self._grace, self._pid = control, grace, os.getpid()
         self._begun = b""
         self._trials: dict[int, int] = {}
         # Whoever is left reads the end of this pipe when this process is gone.
@@ -107,7 +125,7 @@ class _Server:
             if os.getpid() == self._pid:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         if pid == 0:
-            _be_child(self._leave, self._alive, told)
+            _be_child(self._leave, (self._alive, self._grace), told)
         self._trials[number] = pid
         self.say({"trial": number, "pid": pid})
 
@@ -133,18 +151,17 @@ class _Server:
 
     def _end(self) -> None:
         """Ask what is left to stop; end it if it does not."""
-        for pid in self._trials.values():
-            self._signal(pid, signal.SIGTERM)
-        end = time.monotonic() + _GRACE
-        while self._trials and (left := end - time.monotonic()) > 0:
-            if self._woken in select.select([self._woken], [], [], left)[0]:
-                os.read(self._woken, 4096)
-            self._reap()
-        for pid in self._trials.values():
-            self._signal(pid, signal.SIGKILL)
+        for number, patience in ((signal.SIGTERM, self._grace), (signal.SIGKILL, _LAST_MOMENTS)):
+            for pid in self._trials.values():
+                self._signal(pid, number)
+            end = time.monotonic() + patience
+            while self._trials and (left := end - time.monotonic()) > 0:
+                if select.select([self._woken], [], [], left)[0]:
+                    os.read(self._woken, 4096)
+                self._reap()
 
 
-def _be_child(leave: Any, alive: int, told: dict[str, Any]) -> None:
+def _be_child(leave: Callable[[], None], watch: tuple[int, float], told: dict[str, Any]) -> None:
     """Become the process of a trial; does not return."""
     code = 1
     try:
@@ -157,7 +174,7 @@ def _be_child(leave: Any, alive: int, told: dict[str, Any]) -> None:
         atexit._clear()  # what was registered is the server's; what comes is the trial's
         place = Path(told["place"])
         _redirect(place / "log.txt")
-        threading.Thread(target=_end_with_server, args=(alive,), daemon=True).start()
+        threading.Thread(target=_end_with_server, args=watch, daemon=True).start()
         os.chdir(told["cwd"])
         sys.path[:] = told["path"]
         os.environ.update(told["environment"])
@@ -188,32 +205,40 @@ def _redirect(path: Path) -> None:
     faulthandler.enable()
 
 
-def _end_with_server(alive: int) -> None:
+def _end_with_server(alive: int, grace: float) -> None:
     """End this trial as the server would, if that is killed before."""
     os.read(alive, 1)
     session = os.getpid()
     os.killpg(session, signal.SIGTERM)
-    time.sleep(_GRACE)
+    time.sleep(grace)
     kill(session)
     os.kill(session, signal.SIGKILL)
 
 
 def _prepare() -> None:
-    """Import all that a training needs."""
-    import dlframe.sweep.trial
-    import dlframe.training.run  # noqa: F401
+    """Import all that a training needs, what it would import late included."""
+    for name in _NEEDED:
+        import_module(name)
+    from dlframe.plugin import registry
+    from dlframe.plugin.registry import BUILTIN
+
+    # Not a plugin's components: its author may be at work on them.
+    for entry in registry().entries():
+        if entry.plugin == BUILTIN:
+            entry.component.load()
+    # What there is is everybody's and stays: children neither look through it nor copy it.
+    gc.collect()
+    gc.freeze()
 
 
-def _main(descriptor: int) -> None:
+def _main(descriptor: int, grace: float, path: list[str]) -> None:
+    sys.path[:] = path
     with socket.socket(fileno=descriptor) as control:
-        server = _Server(control)
+        server = _Server(control, grace)
         _prepare()
-        # What there is is everybody's and stays: children neither look through it nor copy it.
-        gc.collect()
-        gc.freeze()
         server.say({"ready": os.getpid()})
         server.run()
 
 
 if __name__ == "__main__":
-    _main(int(sys.argv[1]))
+    _main(int(sys.argv[1]), float(sys.argv[2]), json.loads(sys.argv[3]))

@@ -30,8 +30,17 @@ __all__ = ["Pool", "run_inline"]
 
 _GRACE = 10.0
 """Seconds from SIGTERM to SIGKILL."""
+_PATIENCE = 10.0
+"""Seconds in which a server that is not needed any more may come to its end after that."""
 _LOOK_EVERY = 0.2
 _MEASURE_EVERY = 0.5
+_FIT_TO_BE_FORKED = {
+    # No threads: not NumPy's, not those of pyarrow's memory.
+    "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    # Nor CUDA, which whoever looks for a GPU would otherwise initialize.
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+}
 
 Events = queue.SimpleQueue[dict[str, Any]]
 
@@ -55,7 +64,7 @@ class Pool:
         self._closed = False
         self._numbers, self._starting = count(), threading.Lock()
         self._listener = Listener()
-        self._server = _Server(threads)
+        self._server = _Server(threads, grace)
 
     def __enter__(self) -> "Pool":
         return self
@@ -130,8 +139,8 @@ class Pool:
                     raise RuntimeError("the pool has been closed")
                 if self._server.lost:
                     self._server.check()
-                    self._server.end(0.0)
-                    self._server = _Server(self._threads)
+                    self._server.end()
+                    self._server = _Server(self._threads, self._grace)
                 server = self._server
             if server.begin(number, events, told):
                 return server
@@ -140,7 +149,7 @@ class Pool:
         """Stop all trials, end those that do not, and wait until they have ended."""
         with self._starting:
             self._closed = True
-        self._server.end(self._grace)
+        self._server.end()
         self._listener.close()
 
 
@@ -181,27 +190,29 @@ class _Server:
 
     Args:
         threads: see ``Pool``.
+        grace: likewise.
     """
 
-    def __init__(self, threads: int | None) -> None:
+    def __init__(self, threads: int | None, grace: float) -> None:
+        self._grace = grace
         environment = dict(os.environ)
         if threads is not None:
             environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-        # What is forked must have one thread, and must not have initialized CUDA to look for it.
-        environment |= {"OPENBLAS_NUM_THREADS": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+        environment |= _FIT_TO_BE_FORKED
         self._control, theirs = socket.socketpair()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
         with theirs:
             self._process = subprocess.Popen(
                 # -P: a file called types.py in the user's folder must not become a module here.
-                [sys.executable, "-P", "-m", "dlframe.sweep.forkserver", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "dlframe.sweep.forkserver", str(theirs.fileno()),
+                 str(grace), json.dumps(sys.path)],
                 stdin=subprocess.DEVNULL,
                 stdout=self._said,
                 stderr=self._said,
                 pass_fds=[theirs.fileno()],
                 env=environment,
                 start_new_session=True,  # the terminal's Ctrl-C is for those who give the orders
-            )
+            )  # fmt: skip
         self._waiting: dict[int, Events] = {}
         self._changing, self._sending = threading.Lock(), threading.Lock()
         self.lost = self._ready = False
@@ -237,12 +248,12 @@ class _Server:
             words = next((line for line in reversed(lines) if line), "it said nothing")
             raise DlframeError(f"the process that trials begin from could not start: {words}")
 
-    def end(self, seconds: float) -> None:
-        """Have it stop its trials, and wait for its end; after so many seconds it is forced."""
+    def end(self) -> None:
+        """Have it stop its trials, and wait for its end."""
         with suppress(OSError):  # it has ended already
             self._control.shutdown(socket.SHUT_WR)
         try:
-            self._process.wait(seconds + _GRACE)
+            self._process.wait(self._grace + _PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -260,20 +271,23 @@ class _Server:
 
     def _read(self) -> None:
         """Pass on what the process says, until it ends."""
-        with self._control.makefile("rb") as said:
+        # One that dies with orders unread resets the connection instead of closing it.
+        with self._control.makefile("rb") as said, suppress(ConnectionResetError):
             for line in said:
-                told = json.loads(line)
-                if "ready" in told:
-                    self._ready = True
-                    continue
-                with self._changing:
-                    events = self._waiting.get(told["trial"])
-                if events is not None:
-                    events.put(told)
+                self._take_in(json.loads(line))
         with self._changing:
             self.lost = True
             for events in self._waiting.values():
                 events.put({"lost": True})
+
+    def _take_in(self, told: dict[str, Any]) -> None:
+        if "ready" in told:
+            self._ready = True
+            return
+        with self._changing:
+            events = self._waiting.get(told["trial"])
+        if events is not None:
+            events.put(told)
 
 
 class _Trial:
@@ -337,9 +351,9 @@ class _Trial:
         elif "error" in event:
             self._told_why, self._ended = f"no process could be made: {event['error']}", True
         else:
-            self._server.check()
             self._told_why, self._ended = "the process that it was begun from was killed", True
             self._await_orphans()
+            self._server.check()
 
     def _limit(self, should_stop: Callable[[], bool]) -> None:
         """End it, if it is to."""
@@ -388,8 +402,11 @@ class _Trial:
         if self._reason is not None:
             state: State = "stopped" if self._reason == "stopped" else "failed"
             return self._failed(state, self._reason, self._told_why, seconds)
-        if found is None or found.state == "stopped":  # nobody here has asked for that
+        if found is None:
             return self._failed("failed", self._killed(), self._how(), seconds)
+        if found.state == "stopped":
+            said = self._told_why or "it was told to stop, but not by its study"
+            return self._failed("failed", "killed", said, seconds)
         reason = self._killed() if found.reason == "killed" else found.reason
         return replace(found, reason=reason, code=self._code)
 

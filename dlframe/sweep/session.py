@@ -56,16 +56,23 @@ def oom_kills() -> int:
 
     It is 0 where that cannot be known.
     """
-    with suppress(OSError, ValueError, LookupError):
+    for path in _counters():
+        with suppress(OSError, ValueError, LookupError):
+            counts = dict(each.split() for each in path.read_text().splitlines())
+            return int(counts["oom_kill"])
+    return 0
+
+
+def _counters() -> Iterator[Path]:
+    """Yield where this process's control group may count; a container sees its own at the top."""
+    with suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             _, controllers, place = line.split(":", 2)
-            if controllers == "":
-                path = _CGROUP / place.lstrip("/") / "memory.events"
-            elif "memory" in controllers.split(","):
-                path = _CGROUP / "memory" / place.lstrip("/") / "memory.oom_control"
+            if "memory" in controllers.split(","):
+                top, name = _CGROUP / "memory", "memory.oom_control"
+            elif not controllers:
+                top, name = _CGROUP, "memory.events"
             else:
                 continue
-            if path.is_file():
-                counts = dict(each.split() for each in path.read_text().splitlines())
-                return int(counts["oom_kill"])
-    return 0
+            yield top / place.lstrip("/") / name
+            yield top / name

@@ -9,12 +9,11 @@ from dlframe.errors import BrokenPluginError, ConfigError, sentence
 from dlframe.sweep.order import Order, Outcome
 from dlframe.tracking.whole import write_whole
 from dlframe.training.channel import Channel, Report
+from dlframe.training.processes import lacked_memory
 
 __all__ = ["ORDER", "RESULT", "perform", "perform_in_child", "train"]
 
 ORDER, RESULT = "order.json", "result.json"
-_OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError")
-"""Python's, and torch's, which is not imported to tell."""
 
 
 def train(order: Order, report: Report) -> Outcome:
@@ -111,9 +110,8 @@ def _exited(error: SystemExit) -> tuple[str, str, int]:
 
 def _reason(error: BaseException) -> str:
     """Return in one word why a training failed."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if type(cause).__name__ in _OUT_OF_MEMORY or "DefaultCPUAllocator: " in str(cause):
-            return "memory"
-        cause = cause.__cause__
+    if lacked_memory(error):
+        return "memory"
+    if isinstance(error.__cause__, ChildProcessError):  # one of several that train together
+        return "killed"
     return "config" if isinstance(error, (BrokenPluginError, ConfigError)) else "exception"

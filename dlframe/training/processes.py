@@ -23,9 +23,13 @@ from dlframe import errors
 from dlframe.errors import DlframeError, Stopped, sentence
 from dlframe.training.interruption import signals
 
-__all__ = ["read_order", "report_error", "report_result", "run_apart"]
+__all__ = ["lacked_memory", "read_order", "report_error", "report_result", "run_apart"]
 
 _ORDER, _RESULT, _ERROR = "order.json", "result.json", "error-*.json"
+_OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError")
+"""Names of Python's error and of torch's, which is not imported to tell."""
+_ALLOCATOR = "DefaultCPUAllocator: "
+"""What torch begins its words with where it has an error of no name for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +41,22 @@ class _Failure:
         follows: whether it may follow from another process's, as a broken connection does.
         time: ns since 1970.
         said: one sentence.
+        memory: whether it lacked memory.
     """
 
     kind: str
     follows: bool
     time: int
     said: str
+    memory: bool
 
     def error(self) -> DlframeError:
         """Return the error as this process would have raised it."""
         kind: type[DlframeError] = getattr(errors, self.kind, DlframeError)
-        return kind(self.said)
+        error = kind(self.said)
+        if self.memory:
+            error.__cause__ = MemoryError(self.said)
+        return error
 
 
 def run_apart(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,7 +86,7 @@ def run_apart(order: Mapping[str, Any]) -> dict[str, Any]:
             raise DlframeError(
                 f"the first of the training processes ended with exit code {code} and said nothing; "
                 "it may have been killed for want of memory"
-            )
+            ) from ChildProcessError(code)
         result: dict[str, Any] = json.loads((place / _RESULT).read_text())
         return result
 
@@ -117,5 +126,17 @@ def report_error(place: Path, error: BaseException) -> None:
     """Report a failure, as each process does that fails."""
     path = place / _ERROR.replace("*", os.environ.get("LOCAL_RANK", "0"))
     follows = not isinstance(error, DlframeError)
-    failure = _Failure(type(error).__name__, follows, time.time_ns(), sentence(error))
+    failure = _Failure(
+        type(error).__name__, follows, time.time_ns(), sentence(error), lacked_memory(error)
+    )
     path.write_text(json.dumps(asdict(failure)))
+
+
+def lacked_memory(error: BaseException) -> bool:
+    """Whether an error comes from too little memory, of the machine or of its accelerator."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause).__name__ in _OUT_OF_MEMORY or _ALLOCATOR in str(cause):
+            return True
+        cause = cause.__cause__
+    return False
