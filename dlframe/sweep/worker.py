@@ -130,7 +130,7 @@ class Worker:
         if self._error is not None:
             raise self._error
         if self._number is not None:
-            raise Stopped(self._number)
+            raise Stopped(self._number, "; the same command goes on with the study")
 
     def _slot(self) -> None:
         pause = _POLL
