@@ -30,7 +30,7 @@ from dlframe.config.signature import load
 from dlframe.config.validate import checked
 from dlframe.errors import ConfigError, DlframeError
 from dlframe.interfaces.options import Ge, Gt, NonNegativeInt, PositiveInt, Probability
-from dlframe.plugin import registry
+from dlframe.plugin import BUILTIN, registry
 from dlframe.sweep.definition import Chosen, Parameter
 from dlframe.sweep.space import combinations, overrides_of
 from dlframe.sweep.space import grid as all_values
@@ -42,6 +42,7 @@ __all__ = [
     "cmaes",
     "gp",
     "grid",
+    "has_tried_all",
     "is_exhausted",
     "make_sampler",
     "nsga2",
@@ -79,6 +80,22 @@ def is_exhausted(study: Study) -> bool:
     """Whether the study's sampler has nothing left to try, as a grid has at its end."""
     ask = getattr(study.sampler, "is_exhausted", None)
     return bool(ask is not None and ask(study))
+
+
+def has_tried_all(chosen: Chosen, space: Space, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether a sampler that tries every combination once has nothing left to propose.
+
+    Args:
+        chosen: the sampler; others than ``grid`` and ``brute_force`` always have.
+        space: what is searched.
+        trials: those that count, running ones included.
+    """
+    if registry().find("sampler", chosen.component).id not in _EXHAUSTIVE:
+        return False
+    return _covers(trials, space)
+
+
+_EXHAUSTIVE = (f"{BUILTIN}/grid", f"{BUILTIN}/brute_force")
 
 
 def built(kind: str, chosen: Chosen, **runtime: Any) -> Any:
@@ -390,7 +407,7 @@ class _Grid(GridSampler):
 
     def is_exhausted(self, study: Study) -> bool:
         """Whether all points are tried, those that a user gave included."""
-        return _tried(study, self._space) >= (combinations(self._space) or 0)
+        return _covers(study.get_trials(deepcopy=False), self._space)
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
@@ -408,7 +425,7 @@ class _BruteForce(BruteForceSampler):
 
     def is_exhausted(self, study: Study) -> bool:
         """Whether all points are tried."""
-        return _tried(study, self._space) >= (combinations(self._space) or 0)
+        return _covers(study.get_trials(deepcopy=False), self._space)
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
@@ -428,13 +445,13 @@ def _without_a_loop() -> Iterator[None]:
             raise
 
 
-def _tried(study: Study, space: Space) -> int:
-    """How many different points have all their values."""
-    found = set[tuple[str, ...]]()
-    for trial in study.get_trials(deepcopy=False):
-        if is_whole(trial.params, space):
-            found.add(tuple(overrides_of(trial.params, space)))
-    return len(found)
+def _covers(trials: Sequence[FrozenTrial], space: Space) -> bool:
+    """Whether so many different points have all their values as there are in the space."""
+    points = combinations(space)
+    if points is None or len(trials) < points:
+        return False
+    found = {tuple(overrides_of(t.params, space)) for t in trials if is_whole(t.params, space)}
+    return len(found) >= points
 
 
 _CROSSOVERS: dict[str, type[BaseCrossover]] = {
