@@ -42,7 +42,7 @@ from dlframe.errors import ConfigError, DlframeError
 from dlframe.plugin import Component, registry
 from dlframe.sweep.definition import Chosen, Parameter
 from dlframe.sweep.pruners import make_pruner
-from dlframe.sweep.samplers import is_exhausted, make_sampler
+from dlframe.sweep.samplers import has_tried_all, is_exhausted, make_sampler
 from dlframe.sweep.space import build_space, combinations, params_of, propose
 
 pytest_plugins = ["sweep_fixtures"]
@@ -191,9 +191,11 @@ def test_every_point_is_tried_once(
     asked = create_study(sampler=make_sampler(Chosen(name), seed=3, space=space))
     found = []
     while not is_exhausted(asked):
+        assert not has_tried_all(Chosen(name), space, asked.trials)
         trial = asked.ask()
         found.append(tuple(propose(trial, space)))
         asked.tell(trial, 0.0)
+    assert has_tried_all(Chosen(f"dlframe/{name}"), space, asked.trials)
     assert len(found) == len(set(found)) == points
     looped = create_study(sampler=make_sampler(Chosen(name), seed=3, space=space))
     looped.optimize(lambda trial: float(len(propose(trial, space))))
@@ -264,6 +266,7 @@ def test_other_samplers_are_never_exhausted(finite: tuple[Parameter, ...]) -> No
         propose(trial, finite)
         study.tell(trial, 1.0)
     assert not is_exhausted(study)
+    assert not has_tried_all(Chosen("tpe"), finite, study.trials)
 
 
 @pytest.mark.parametrize(
