@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "sync": "deliver to MLflow what is left over after a crash, an outage or offline",
     "runs": "list and filter recorded runs; show one; close those whose process is gone",
     "study": "list studies; how one stands, its best trial, its figures; begin failures again",
+    "worker": "take part in a study: one more process, on this machine or another",
     "ui": "open recorded runs in MLflow's pages",
     "compare": "compare recorded runs: means over seeds, intervals, tests, a report",
     "ls": "list components, of one kind or of all",

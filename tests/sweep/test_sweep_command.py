@@ -96,6 +96,17 @@ def test_the_best_is_trained_by_name_and_by_its_command(place: Path) -> None:
     assert "lr: 0.5" in done.stdout
 
 
+def test_the_best_runs_of_an_experiment_are_tried_first(place: Path) -> None:
+    best = _study(place, "s").best_trial
+    done = _run(place, *_SEARCH, "hydra.sweeper.study_name=w", "hydra.sweeper.from_experiment=dlframe",
+                "hydra.sweeper.from_best=1", "hydra.sweeper.n_trials=1", "--json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    trial, summary = map(json.loads, done.stdout.splitlines())
+    assert trial["params"] == best.params
+    assert trial["values"] == [best.value]
+    assert (summary["study"], summary["best"][0]["trial"]) == ("w", 0)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
