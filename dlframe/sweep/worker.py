@@ -197,21 +197,27 @@ class Worker:
         except DlframeError as error:
             self._ledger.fail(number, "config", str(error))
             return
-        self._take_over(trial)
+        known = self._take_over(trial)
         with self._gpus.lease(self._stopping) as environment:
             if definition.seeds == 1:
-                outcome = self._train(trial, config, overrides, environment)
+                outcome = self._train(trial, config, overrides, environment, known)
             else:
                 outcome = self._train_all(trial, config, overrides, environment)
         self._tell(trial, outcome)
 
-    def _take_over(self, trial: optuna.Trial) -> None:
-        """Let the pruner know what an earlier attempt reported, from whose checkpoint this goes on."""
+    def _take_over(self, trial: optuna.Trial) -> set[int]:
+        """Let the pruner know what an earlier attempt reported, from whose checkpoint this goes on.
+
+        Returns:
+            The epochs that are known already.
+        """
         earlier = trial.user_attrs.get(RETRY_OF)
         if earlier is None or len(self.definition.goals) > 1:
-            return
-        for step, value in self.study.trials[earlier].intermediate_values.items():
+            return set()
+        before = self.study.get_trials(deepcopy=False)[earlier].intermediate_values
+        for step, value in before.items():
             trial.report(value, step)
+        return set(before)
 
     def _train(
         self,
@@ -219,6 +225,7 @@ class Worker:
         config: dict[str, Any],
         overrides: list[str],
         environment: Mapping[str, str],
+        known: set[int],
         *,
         seed: int | None = None,
     ) -> Outcome:
@@ -249,7 +256,7 @@ class Worker:
         place.mkdir(parents=True, exist_ok=True)
 
         def on_report(step: int, values: dict[str, float]) -> bool:
-            return seed is None and self._reported(trial, step, values)
+            return seed is None and self._reported(trial, step, values, known)
 
         if self.definition.execution == "inline":
             return run_inline(order, place, on_report)
@@ -263,13 +270,14 @@ class Worker:
             should_stop=self._ends,
         )
 
-    def _reported(self, trial: optuna.Trial, step: int, values: Mapping[str, float]) -> bool:
+    def _reported(
+        self, trial: optuna.Trial, step: int, values: Mapping[str, float], known: set[int]
+    ) -> bool:
         """Hand a value of one epoch on; return whether the trial is not worth going on with."""
         goals = self.definition.goals
-        if len(goals) > 1 or goals[0].metric not in values:
+        if len(goals) > 1 or goals[0].metric not in values or step in known:
             return False
-        if step in self.study.trials[trial.number].intermediate_values:
-            return False  # of the attempt before, from whose checkpoint this goes on
+        known.add(step)
         trial.report(values[goals[0].metric], step)
         return trial.should_prune()
 
@@ -283,7 +291,7 @@ class Worker:
         """Train a run with each seed; a trial whose mean is bad so far is not tried with the rest."""
         found: list[Outcome] = []
         for seed in range(self.definition.seeds):
-            outcome = self._train(trial, config, overrides, environment, seed=seed)
+            outcome = self._train(trial, config, overrides, environment, set(), seed=seed)
             if outcome.state != "finished":
                 return outcome
             found.append(outcome)

@@ -44,7 +44,8 @@ def test_workers_come_and_are_killed(url: str, tmp_path: Path) -> None:
     found = trouble_support.install(tmp_path / "site")
     sweep = _began(
         tmp_path, found, "train", "sweep=random", *_QUICK, "optimizer.lr=interval(0.001,0.1)",
-        "hydra.sweeper.n_trials=8", "hydra/sweeper/pruner=none", "hydra.sweeper.study_name=many", f"hydra.sweeper.storage='{url}'",
+        "hydra.sweeper.n_trials=8", "hydra/sweeper/pruner=none", "hydra.sweeper.study_name=many",
+        f"hydra.sweeper.storage='{url}'",
     )  # fmt: skip
     study = _study(url, lambda study: len(study.trials) > 0)
     workers = [
