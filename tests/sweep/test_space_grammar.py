@@ -155,7 +155,7 @@ def test_hydra_reads_the_text_of_a_value_as_that_value(value: Any) -> None:
     assert same(read(text_of(value)), value)
 
 
-@settings(database=None, deadline=None, derandomize=True, max_examples=8)
+@settings(database=None, deadline=None, derandomize=True, max_examples=5)
 @given(st.lists(anything, min_size=25, max_size=40))
 def test_a_choice_arrives_in_the_config_as_it_was_given(values: list[Any]) -> None:
     params = {f"+tracking.tags.x{number}": [value] for number, value in enumerate(values)}
