@@ -79,7 +79,8 @@ def trained(data: str, point: tuple[int, ...]) -> list[float]:
     values = dict(zip(GRID, (options[i] for options, i in zip(GRID.values(), point, strict=True)),
                       strict=True))  # fmt: skip
     overrides = [f"data={data}", "regularizer=[dropout]", f"trainer.max_epochs={EPOCHS}",
-                 "trainer.checkpoint=false", "trainer.progress=off", "data.batch_size=32"]  # fmt: skip
+                 "trainer.checkpoint=false", "trainer.progress=off", "data.batch_size=32",
+                 "data.validation=0.5"]  # fmt: skip
     overrides += [f"{key}={value}".replace(" ", "") for key, value in values.items()]
     with tempfile.TemporaryDirectory() as folder:
         fit = Fit(prepare(config_of(overrides)), Path(folder), lambda *_: None)

@@ -1,10 +1,13 @@
 """What a sweep costs beside its trials: 200 that do nothing, against bare Optuna on the same storage.
 
-python benchmarks/sweep_overhead.py run [--trials 200] [--repeats 3]
+python benchmarks/sweep_overhead.py run [--trials 200] [--repeats 3] [--other LABEL=PYTHON ...]
+
+An interpreter after ``--other`` has hydra-optuna-sweeper, whose study is kept in memory here.
 """
 
 import argparse
 import json
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,6 +33,7 @@ def main() -> None:
     parser.add_argument("what", choices=("run",))
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--other", nargs="*", default=[], metavar="LABEL=PYTHON")
     options = parser.parse_args()
     print(facts("dlframe", "optuna", "hydra-core"))
     with tempfile.TemporaryDirectory() as folder, Pool(1) as pool:
@@ -39,6 +43,9 @@ def main() -> None:
             "dlframe, in process": partial(swept, root, options.trials, "inline", pool),
             "dlframe, warm processes": partial(swept, root, options.trials, "process", pool),
         }
+        for each in options.other:
+            label, _, python = each.partition("=")
+            contenders[label] = partial(official, python, root, options.trials)
         for name in contenders:  # imports, and the pool's start
             if "dlframe" in name:
                 swept(root, 3, "process" if "warm" in name else "inline", pool)
@@ -71,6 +78,22 @@ def bare(root: Path, trials: int) -> float:
     began = time.perf_counter()
     study.optimize(objective, n_trials=trials)
     return 1000 * (time.perf_counter() - began) / trials
+
+
+def official(python: str, root: Path, trials: int) -> float:
+    """Return ms per trial of hydra-optuna-sweeper, its start left out."""
+
+    def seconds(number: int) -> float:
+        done = subprocess.run(
+            [python, str(Path(__file__).with_name("sweep_official_app.py")), "-m",
+             "hydra/sweeper=optuna", "hydra.sweeper.direction=minimize", "hydra.sweeper.n_jobs=1",
+             f"hydra.sweeper.n_trials={number}", "hydra.sweep.dir=out", "hydra.verbose=false",
+             "activation=choice(relu,gelu,silu)", "lr=tag(log,interval(1e-4,1e-1))"],
+            cwd=root, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return float(done.stdout.split()[-1])
+
+    return 1000 * (seconds(trials) - seconds(1)) / (trials - 1)
 
 
 def swept(root: Path, trials: int, execution: str, pool: Pool) -> float:

@@ -56,7 +56,7 @@ def run(argv: list[str]) -> int:
     import hydra
 
     from dlframe.config.compose import explain, prepare
-    from dlframe.config.overrides import is_sweep
+    from dlframe.config.overrides import is_sweep, parse
     from dlframe.config.source import CONF, searching
 
     flags, overrides = _split([word for word in argv if word != "--json"])
@@ -65,15 +65,20 @@ def run(argv: list[str]) -> int:
     job = _Job(
         argv=command,
         as_json="--json" in argv,
-        many=any(word in ("-m", "--multirun") for word in argv),
+        many=any(word in _MANY for word in argv),
         config_dir=config_dir,
     )
     if is_sweep(overrides):
         from dlframe.sweep.sweeper import register
 
         register()
-        flags += [] if job.many else ["--multirun"]
-        job.many = job.searches = True
+        if any(flag.partition("=")[0] in _SHOWING for flag in flags):
+            # Hydra shows the config of one job, which has none of several values.
+            overrides = [text for text in overrides if not parse(text).is_sweep_override()]
+            flags = [flag for flag in flags if flag not in _MANY]
+        else:
+            flags += [] if job.many else ["--multirun"]
+            job.many = job.searches = True
     prepare(overrides, config_dir, many=job.many)
     # Hydra then raises what went wrong instead of printing its own version of it and exiting.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -167,6 +172,7 @@ def _conclude(multirun: "Multirun", status: "Status", said: str | None, *, as_js
         print(f"note        {note}", file=sys.stderr if as_json else sys.stdout)
 
 
+_MANY = ("-m", "--multirun")
 _SWEEP_FLAGS = {
     "--dry-run": "hydra.sweeper.dry_run=true",
     "--fresh": "hydra.sweeper.fresh=true",

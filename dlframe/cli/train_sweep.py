@@ -2,8 +2,10 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,8 +89,14 @@ def conduct(
             "out for a journal file, or use postgresql://user@host/base"
         )
     overrides = [text for text in arguments if not text.lstrip("+").startswith("sweep=")]
-    pool = Pool(options.threads or max(1, cores() // options.n_workers))
-    try:
+    with ExitStack() as started:
+
+        @cache
+        def pool() -> Pool:
+            return started.enter_context(
+                Pool(options.threads or max(1, cores() // options.n_workers))
+            )
+
         made = plan(overrides, options, sampler, pruner, config_dir, pool)
         if not as_json:
             _show_plan(made, options)
@@ -96,8 +104,6 @@ def conduct(
             print(json.dumps(_plain_plan(made)))
         if not options.dry_run:
             _run(made, options, launcher, pool, command=command, as_json=as_json)
-    finally:
-        pool.close()
 
 
 def _options(given: dict[str, Any]) -> "tuple[SweepOptions, Chosen, Chosen | str | None]":
@@ -186,7 +192,7 @@ def _run(
     made: "Plan",
     options: SweepOptions,
     launcher: "Launcher",
-    pool: "Pool",
+    pool: "Callable[[], Pool]",
     *,
     command: Sequence[str],
     as_json: bool,

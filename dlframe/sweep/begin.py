@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -62,7 +63,7 @@ def plan(
     sampler: Chosen,
     pruner: Chosen | str | None,
     config_dir: Path | None,
-    pool: Pool,
+    pool: Callable[[], Pool],
 ) -> Plan:
     """Find out what a command asks for, and whether all of it goes together.
 
@@ -72,7 +73,7 @@ def plan(
         sampler: proposes values.
         pruner: ends trials early; ``auto`` for the usual one where it fits, None for none.
         config_dir: a folder of the user's own YAML files.
-        pool: builds a first trial's parts.
+        pool: gives what builds a first trial's parts, if that is needed.
 
     Raises:
         ConfigError: it does not; said before any trial begins.
@@ -93,7 +94,7 @@ def plan(
     if before is not None and not options.objective and not options.direction:
         goals, epochs = before.goals, before.epochs
     else:
-        facts = _facts(config, first, folder, pool)
+        facts = _facts(config, first, pool())
         goals, epochs = _goals(options, facts), facts["epochs"]
     definition = Definition(
         name=name,
@@ -240,12 +241,8 @@ def _check_same(study: optuna.Study, before: Definition, now: Definition) -> Non
         )
 
 
-def _facts(
-    config: dict[str, Any], overrides: list[str], folder: Path, pool: Pool
-) -> dict[str, Any]:
+def _facts(config: dict[str, Any], overrides: list[str], pool: Pool) -> dict[str, Any]:
     """Build a first trial's parts in a process of its own, which imports torch for this one."""
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="dlframe-") as temporary:
         place = Path(temporary)
         order = Order(

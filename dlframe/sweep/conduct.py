@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ def work(
     study: optuna.Study,
     options: SweepOptions,
     launcher: Launcher,
-    pool: Pool,
+    pool: Callable[[], Pool],
     command: Sequence[str],
 ) -> None:
     """Have workers started until the study is over.
@@ -40,7 +40,7 @@ def work(
         study: the study.
         options: of the sweep.
         launcher: starts workers.
-        pool: for trials of this process's own worker.
+        pool: gives one for the trials of this process's own worker.
         command: the command line, for the record of the runs.
 
     Raises:
@@ -53,7 +53,8 @@ def work(
     task: Any = WorkerTask(definition.name, made.storage, options.threads, tuple(command))
     jobs = options.n_workers
     if launcher.is_local:  # its jobs run one after another: one of them runs all trials
-        task, jobs = partial(_work_here, study, options.n_workers, tuple(command), pool), 1
+        own = pool() if options.execution == "process" else None
+        task, jobs = partial(_work_here, study, options.n_workers, tuple(command), own), 1
     while True:
         before = done(study.get_trials(deepcopy=False), definition)
         problem: Exception | None = None
@@ -82,7 +83,7 @@ def work(
 
 
 def _work_here(
-    study: optuna.Study, slots: int, command: Sequence[str], pool: Pool, config: Any
+    study: optuna.Study, slots: int, command: Sequence[str], pool: Pool | None, config: Any
 ) -> None:
     Worker(study, slots=slots, command=command, pool=pool).work()
 

@@ -23,7 +23,8 @@ class Parameter:
         distribution: Optuna's, as ``optuna.distributions.distribution_to_json`` gives it.
         texts: of a categorical one: for each choice, in order, the value as an override writes it.
         when: ``[key, component]`` pairs that must all hold for a trial to have it, as in
-            ``("optimizer", "sgd")``, or ``("regularizer", "l2")`` where l2 must be among them.
+            ``("optimizer", "sgd")``, ``("architecture", "mlp|cnn")`` for either of two, or
+            ``("regularizer", "l2")`` where l2 must be among them; see ``space_trials.holds``.
     """
 
     name: str

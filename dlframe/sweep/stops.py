@@ -6,6 +6,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dlframe.sweep.definition import Definition
 from dlframe.sweep.marks import is_idle, reason
+from dlframe.sweep.samplers import has_tried_all
 from dlframe.sweep.tally import done
 
 __all__ = ["gave_up", "why_over"]
@@ -24,6 +25,8 @@ def why_over(
     stops, goal = definition.stops, definition.goals[0]
     if stops.n_trials is not None and done(trials, definition) >= stops.n_trials:
         return f"all {stops.n_trials} trials are done"
+    if has_tried_all(definition.sampler, definition.space, [t for t in trials if not is_idle(t)]):
+        return "every combination has been tried"
     if (said := gave_up(trials, definition, since)) is not None:
         return said
     complete = [t for t in trials if t.state == TrialState.COMPLETE and not is_idle(t)]
