@@ -48,7 +48,7 @@ def main() -> None:
         ]
         for worker in workers:
             worker.start()
-        times = np.array(sum((asked.get() for _ in workers), []))
+        times = np.concatenate([asked.get() for _ in workers])
         for worker in workers:
             worker.join()
         wall = time.perf_counter() - began
