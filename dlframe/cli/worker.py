@@ -1,9 +1,11 @@
 """``dlframe worker``: a process that takes part in a study, on this machine or another."""
 
 import os
+import signal
 from pathlib import Path
 
 from dlframe.cli.parser import command_parser
+from dlframe.errors import Stopped
 
 __all__ = ["run"]
 
@@ -47,6 +49,12 @@ def run(argv: list[str]) -> int:
         command=["dlframe", "worker", *argv],
     )
     print(f"worker      {worker.id} (process {os.getpid()})", flush=True)
-    with Watch(shown):
-        worker.work()
+    try:
+        with Watch(shown):
+            worker.work()
+    except Stopped as stop:
+        if stop.number == signal.SIGINT:
+            raise
+        # A scheduler wants the machine back; for its books nothing went wrong.
+        print("stopped: its trials are gone on with by the study's next worker")
     return 0

@@ -50,9 +50,9 @@ def test_workers_come_and_are_killed(url: str, tmp_path: Path) -> None:
     study = _study(url, lambda study: len(study.trials) > 0)
     workers = [
         _began(tmp_path, found, "worker", "many", "--storage", url, "--threads", "1")
-        for _ in range(2)
+        for _ in range(3)
     ]
-    victim = workers[0]
+    victim, leaving = workers[0], workers[2]
 
     def busy() -> bool:
         trials = study.get_trials(deepcopy=False)
@@ -68,6 +68,9 @@ def test_workers_come_and_are_killed(url: str, tmp_path: Path) -> None:
     assert victim.poll() is None, victim.communicate()[0]
     os.kill(victim.pid, signal.SIGKILL)
     victim.communicate()
+    leaving.send_signal(signal.SIGUSR1)  # its scheduler wants the machine back
+    said, _ = leaving.communicate(timeout=200)
+    assert leaving.returncode == 0, said
     for process in (sweep, workers[1]):
         said, _ = process.communicate(timeout=200)
         assert process.returncode == 0, said
@@ -76,11 +79,10 @@ def test_workers_come_and_are_killed(url: str, tmp_path: Path) -> None:
     assert states["COMPLETE"] == 8
     assert states["RUNNING"] == states["WAITING"] == 0
     owners = {t.user_attrs[OWNER] for t in trials if t.state == TrialState.COMPLETE}
-    assert len(owners) == 2
-    lost = [t for t in trials if reason(t) == "lost"]
-    assert [t.user_attrs[RETRY_OF] for t in trials if RETRY_OF in t.user_attrs] == [
-        t.number for t in lost
-    ]
+    assert len(owners) >= 2
+    assert "lost" in {reason(t) for t in trials}
+    begun_again = {t.number for t in trials if reason(t) in ("lost", "stopped")}
+    assert {t.user_attrs[RETRY_OF] for t in trials if RETRY_OF in t.user_attrs} == begun_again
     end_delivery(tmp_path / "runs")
 
 
