@@ -1,8 +1,8 @@
 """What a trial of a sweep costs before its training: from the order to the first optimizer step.
 
 The digits MLP with dlframe's defaults. The trials run one after another in one pool, as those of a
-worker do; the first of them waits for the imports of the process that the others are forked from. Beside
-them, the same training as a command of its own.
+worker do; the first of them waits for the imports of the process that the others are forked from.
+Beside them, the same training as a command of its own.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import time
 import traceback
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 
@@ -80,7 +81,8 @@ def perform_in_child(place: Path, address: str) -> int:
     order = Order.from_json((place / ORDER).read_text())
     began = time.monotonic()
     try:
-        outcome = perform(order, Channel(address))
+        with closing(Channel(address)) as channel:
+            outcome = perform(order, channel)
     except KeyboardInterrupt as stop:
         seconds = time.monotonic() - began
         said = f"it was stopped{stop}"

@@ -64,10 +64,14 @@ class Channel:
     def _given_up(self, why: str) -> bool:
         """Say so; the next report tries anew, and a late answer is not taken for its own."""
         print(f"dlframe: the study did not answer ({why}); training goes on", file=sys.stderr)
+        self.close()
+        return False
+
+    def close(self) -> None:
+        """Close the connection; another report would open a new one."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        return False
 
 
 class Listener:

@@ -28,6 +28,8 @@ __all__ = ["lacked_memory", "read_order", "report_error", "report_result", "run_
 _ORDER, _RESULT, _ERROR = "order.json", "result.json", "error-*.json"
 _OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError")
 """Names of Python's error and of torch's, which is not imported to tell."""
+_LEFT = ("Connection closed by peer", "Connection reset by peer", "ncclRemoteError")
+"""What torch says where another process has gone; it has no class for that."""
 _ALLOCATOR = "DefaultCPUAllocator: "
 """What torch begins its words with where it has an error of no name for that."""
 
@@ -42,6 +44,7 @@ class _Failure:
         time: ns since 1970.
         said: one sentence.
         memory: whether it lacked memory.
+        left: whether it lost the connection to another process.
     """
 
     kind: str
@@ -49,9 +52,17 @@ class _Failure:
     time: int
     said: str
     memory: bool
+    left: bool
 
     def error(self) -> DlframeError:
         """Return the error as this process would have raised it."""
+        if self.left:  # by one that could not say why, or that would have been the first to
+            error = DlframeError(
+                "one of the training processes ended and said nothing; it may have been killed for "
+                "want of memory"
+            )
+            error.__cause__ = ChildProcessError(self.said)
+            return error
         kind: type[DlframeError] = getattr(errors, self.kind, DlframeError)
         error = kind(self.said)
         if self.memory:
@@ -127,7 +138,12 @@ def report_error(place: Path, error: BaseException) -> None:
     path = place / _ERROR.replace("*", os.environ.get("LOCAL_RANK", "0"))
     follows = not isinstance(error, DlframeError)
     failure = _Failure(
-        type(error).__name__, follows, time.time_ns(), sentence(error), lacked_memory(error)
+        kind=type(error).__name__,
+        follows=follows,
+        time=time.time_ns(),
+        said=sentence(error),
+        memory=lacked_memory(error),
+        left=isinstance(error, RuntimeError) and any(words in str(error) for words in _LEFT),
     )
     path.write_text(json.dumps(asdict(failure)))
 

@@ -4,7 +4,7 @@ import gc
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -470,8 +470,12 @@ def execute_rank(place: Path) -> None:
     """
     order = read_order(place)
     first, context = _is_first_rank(), order["context"]
-    report = Channel(context["watch"]) if first and context["watch"] is not None else None
-    run = _execute_here(validate(order["config"]), order["uid"], context, report, first=first)
+    config, uid = validate(order["config"]), order["uid"]
+    with ExitStack() as stack:
+        report = None
+        if first and context["watch"] is not None:
+            report = stack.enter_context(closing(Channel(context["watch"])))
+        run = _execute_here(config, uid, context, report, first=first)
     if first:
         left_out = ("id", "folder")
         report_result(place, {k: v for k, v in asdict(run).items() if k not in left_out})
