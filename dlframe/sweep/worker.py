@@ -106,27 +106,26 @@ class Worker:
             Stopped: a signal asked for it; the trials at work are begun again by the next command.
             StorageError: the study's storage went away and did not come back.
         """
-        self._ledger.beat()
-        beating = threading.Thread(target=self._beat, name="dlframe-lease", daemon=True)
-        beating.start()
         slots = [
             threading.Thread(target=self._slot, name=f"dlframe-slot-{i}", daemon=True)
             for i in range(self.slots)
         ]
-        try:
-            with self._signals():
+        with self._signals():
+            self._ledger.beat()
+            threading.Thread(target=self._beat, name="dlframe-lease", daemon=True).start()
+            try:
                 for slot in slots:
                     slot.start()
                 for slot in slots:
                     while slot.is_alive():  # a signal's handler runs between two waits
                         slot.join(0.2)
-        finally:
-            self._stopping.set()
-            for slot in slots:
-                slot.join()
-            if self._owns_pool and self._pool is not None:
-                self._pool.close()
-            self._ledger.beat(last=True)
+            finally:
+                self._stopping.set()
+                for slot in slots:
+                    slot.join()
+                if self._owns_pool and self._pool is not None:
+                    self._pool.close()
+                self._ledger.beat(last=True)
         if self._error is not None:
             raise self._error
         if self._number is not None:

@@ -68,6 +68,9 @@ def test_workers_come_and_are_killed(url: str, tmp_path: Path) -> None:
     assert victim.poll() is None, victim.communicate()[0]
     os.kill(victim.pid, signal.SIGKILL)
     victim.communicate()
+    while not any(f"-{leaving.pid}-" in key for key in study.user_attrs):
+        assert leaving.poll() is None
+        time.sleep(0.1)
     leaving.send_signal(signal.SIGUSR1)  # its scheduler wants the machine back
     said, _ = leaving.communicate(timeout=200)
     assert leaving.returncode == 0, said
