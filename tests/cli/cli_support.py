@@ -15,6 +15,8 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
+from warm import Forked, Warm
+
 from dlframe.tracking.launch import LOCK
 
 COMMAND = [sys.executable, "-m", "dlframe"]
@@ -41,13 +43,47 @@ def installed() -> str:
 
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without what tests of other things may have left in it."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DLFRAME_", "HYDRA_"))}
+    foreign = ("DLFRAME_", "HYDRA_", "PYTEST_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
     paths = os.pathsep.join(filter(None, (installed(), kept.get("PYTHONPATH"))))
     return kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "PYTHONPATH": paths} | changes
 
 
+@cache
+def warm() -> Warm:
+    """The process of which ``dlframe`` and ``started`` are forked."""
+    made = Warm(environment())
+    atexit.register(made.close)
+    return made
+
+
+def started(*words: str, cwd: Path, group: bool = False) -> Forked:
+    """Start the command line in a process that need not import anything, nor wait for that.
+
+    Args:
+        words: the command's.
+        cwd: working directory.
+        group: make it the leader of a process group.
+    """
+    assert environment() == warm().environment, "what is forked has its parent's environment"
+    return warm().start(*words, cwd=cwd, group=group)
+
+
 def dlframe(*words: str, cwd: Path, **changes: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command line in a process of its own."""
+    """Run the command line in a process of its own, which is forked if no variable is to be changed."""
+    if changes or environment() != warm().environment:
+        return fresh(*words, cwd=cwd, **changes)
+    process = started(*words, cwd=cwd)
+    try:
+        out, err = process.communicate(280)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def fresh(*words: str, cwd: Path, **changes: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command line as a user does: nothing is imported yet."""
     return subprocess.run(
         [*COMMAND, *words],
         cwd=cwd,

@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 import torch
-from cli_support import PATIENT, QUICK, dlframe, end_delivery, one_sentence, recorded, status_of
+from cli_support import (
+    PATIENT,
+    QUICK,
+    dlframe,
+    end_delivery,
+    fresh,
+    one_sentence,
+    recorded,
+    status_of,
+)
 from sklearn.datasets import load_breast_cancer
 
 TRAIN = (
@@ -40,7 +49,7 @@ def first(place: Path) -> dict[str, Any]:
 def test_a_replay_gives_the_same_numbers_and_names_the_first_run(
     place: Path, first: dict[str, Any]
 ) -> None:
-    done = dlframe("replay", first["run"], "--strict", "--json", cwd=place)
+    done = fresh("replay", first["run"], "--strict", "--json", cwd=place)
     assert (done.stderr, done.returncode) == ("", 0)
     result = json.loads(done.stdout)
     found = result["replay"]

@@ -13,15 +13,17 @@ from typing import Any
 import pytest
 import torch
 from cli_support import (
-    COMMAND,
     dlframe,
     end_delivery,
     environment,
+    fresh,
     one_sentence,
     recorded,
     runs_in,
+    started,
     status_of,
 )
+from warm import Forked
 
 from dlframe.training.checkpoint import BEST, LAST, PREVIOUS, read
 
@@ -43,30 +45,21 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def undisturbed(place: Path) -> dict[str, Any]:
-    """What a run that nobody interrupts gives."""
-    done = dlframe(*TRAIN, cwd=place)
+    """What a run that nobody interrupts gives, in a process that hashes otherwise than forked ones."""
+    done = fresh(*TRAIN, cwd=place)
     assert (done.stderr, done.returncode) == ("", 0)
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 
-def started(place: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, *words], cwd=place, env=environment(), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-
-
-def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
+def wait_for(path: Path, process: Forked) -> None:
     end = time.monotonic() + 120
     while not path.exists() and process.poll() is None:
         assert time.monotonic() < end, f"{path} did not come"
         time.sleep(0.01)
 
 
-def new_run(
-    place: Path, before: list[str], process: "subprocess.Popen[str]", name: str = CHECKPOINT
-) -> Path:
+def new_run(place: Path, before: list[str], process: Forked, name: str = CHECKPOINT) -> Path:
     """The folder of the run that ``process`` began, once a file, its first checkpoint say, is there."""
     end = time.monotonic() + 120
     while len(runs_in(place / "runs")) == len(before):
@@ -90,7 +83,7 @@ def caught(place: Path, words: tuple[str, ...], name: str, number: int) -> tuple
     """
     for _ in range(8):
         before = runs_in(place / "runs")
-        process = started(place, *TRAIN, *words)
+        process = started(*TRAIN, *words, cwd=place)
         folder = new_run(place, before, process, name)
         process.send_signal(number)
         _, err = process.communicate(timeout=120)
@@ -139,7 +132,7 @@ def test_killed_again_and_again_a_run_ends_as_if_undisturbed(
 ) -> None:
     draw = random.Random(kills)
     folder, done = killed(place), 1
-    process = started(place, "resume", folder.name, "--json")
+    process = started("resume", folder.name, "--json", cwd=place)
     while done < kills:
         # After the first checkpoint that this attempt writes: at a random moment of what it has left.
         stamp = written(folder)
@@ -155,7 +148,7 @@ def test_killed_again_and_again_a_run_ends_as_if_undisturbed(
             break
         assert process.returncode == -signal.SIGKILL, err
         done += 1
-        process = started(place, "resume", folder.name, "--json")
+        process = started("resume", folder.name, "--json", cwd=place)
     else:
         out, err = process.communicate(timeout=280)
     assert (process.returncode, err) == (0, "")
@@ -192,7 +185,7 @@ def test_killed_as_its_result_is_recorded_a_run_has_it_once(
     )
     assert process.returncode == -signal.SIGKILL
     (uid,) = set(runs_in(place / "runs")) - set(before)
-    done = dlframe("resume", uid, "--json", cwd=place)
+    done = fresh("resume", uid, "--json", cwd=place)
     assert (done.returncode, done.stderr) == (0, "")
     assert_same(undisturbed, json.loads(done.stdout))
     models = recorded(
@@ -260,7 +253,7 @@ def test_two_processes_that_were_killed_go_on_together(tmp_path: Path) -> None:
     """Random numbers, sums and running statistics differ by process; each gets its own back."""
     words = ("trainer=ddp_cpu", "architecture=cnn", "data.limit=600", "trainer.max_epochs=6")
     try:
-        whole = dlframe(*TRAIN, *words, cwd=tmp_path)
+        whole = fresh(*TRAIN, *words, cwd=tmp_path)
         assert whole.returncode == 0, whole.stderr
         folder = killed(tmp_path, *words)
         done = dlframe("resume", folder.name, "--json", cwd=tmp_path)
@@ -315,7 +308,7 @@ def test_an_attempt_on_other_code_is_said_and_recorded(tmp_path: Path) -> None:
 
 def test_two_that_are_told_to_go_on_do_not_get_in_each_others_way(tmp_path: Path) -> None:
     folder = killed(tmp_path)
-    processes = [started(tmp_path, *TRAIN, OFTEN, "resume=auto") for _ in range(2)]
+    processes = [started(*TRAIN, OFTEN, "resume=auto", cwd=tmp_path) for _ in range(2)]
     try:
         ends = [process.communicate(timeout=280) for process in processes]
         assert [
@@ -340,7 +333,7 @@ def test_what_cannot_be_gone_on_with(place: Path, undisturbed: dict[str, Any]) -
 
 def test_a_run_that_is_being_trained_is_left_alone(place: Path) -> None:
     before = runs_in(place / "runs")
-    process = started(place, *TRAIN, OFTEN, "trainer.max_epochs=100000")
+    process = started(*TRAIN, OFTEN, "trainer.max_epochs=100000", cwd=place)
     try:
         folder = new_run(place, before, process)
         done = dlframe("resume", folder.name, cwd=place)

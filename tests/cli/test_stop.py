@@ -21,8 +21,10 @@ from cli_support import (
     one_sentence,
     recorded,
     runs_in,
+    started,
     status_of,
 )
+from warm import Forked
 
 from dlframe.training.prepare import rebuild
 
@@ -162,14 +164,11 @@ dlframe: stopped; `dlframe resume {}` goes on
 
 
 @contextmanager
-def training(place: Path, *words: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+def training(place: Path, *words: str) -> Iterator[tuple[Forked, str]]:
     """A training that would take hours, once its first checkpoint is written, and its run's id."""
     before = runs_in(place / "runs")
-    process = subprocess.Popen(
-        [*COMMAND, "train", "trainer.max_epochs=100000", PATIENT, *words],
-        cwd=place, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        process_group=0,
-    )  # fmt: skip
+    order = ("train", "trainer.max_epochs=100000", PATIENT, *words)
+    process = started(*order, cwd=place, group=True)
     try:
         end = time.monotonic() + 250
         found: list[str] = []

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import psutil
 import pytest
-from cli_support import dlframe, environment, one_sentence
+from cli_support import environment, fresh, one_sentence
 from optuna.trial import TrialState
 from study_support import LOSS, made, searched, trial
 
@@ -384,7 +384,7 @@ def test_looking_imports_nothing_heavy(root: Path) -> None:
 
 
 def test_it_runs_in_a_process_of_its_own(root: Path) -> None:
-    done = dlframe("study", "status", "study", cwd=root.parent)
+    done = fresh("study", "status", "study", cwd=root.parent)
     assert (done.returncode, done.stderr) == (0, "")
     assert "39 of 40 trials done" in done.stdout
     assert LOSS.metric in done.stdout

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from cli_support import dlframe, end_delivery, one_sentence, recorded, runs_in, status_of
+from cli_support import dlframe, end_delivery, fresh, one_sentence, recorded, runs_in, status_of
 from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import accuracy_score, log_loss
 
@@ -43,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     data = load_breast_cancer(as_frame=True)
     table = data.frame.assign(target=data.target_names[data.target])
     table.to_csv(place / "tumours.csv", index=False)
-    one = dlframe(
+    one = fresh(
         "train", "data=csv", "data.path=tumours.csv", "data.target=target", "trainer.max_epochs=4",
         "architecture.hidden=[16]", "activation=tanh", "optimizer.lr=0.01",
         "regularizer=[l2,dropout]", "regularizer.l2.weight=1e-3", "+tracking.tags.team=pathology",
