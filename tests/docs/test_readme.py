@@ -2,12 +2,14 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from cli_support import dlframe
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -37,11 +39,20 @@ def _run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def _run_again(command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a command whose name a shell has run before, which spares it the imports."""
+    name, *words = shlex.split(command, comments=True)
+    assert name == "dlframe"
+    assert not re.search("[|&;<>$`]", command.partition("#")[0]), "that takes a shell"
+    return dlframe(*words, cwd=folder)
+
+
 @pytest.mark.timeout(900)
 def test_commands_run_in_the_order_they_are_read(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     skipped = []
+    known: set[str] = set()
     for command in _commands():
         if "../shared/data" in command:
             beside = ROOT.parent / "shared" / "data"
@@ -50,7 +61,9 @@ def test_commands_run_in_the_order_they_are_read(
                 skipped.append(command)
                 continue
             command = command.replace("../shared/data", str(data))
-        done = _run(command, tmp_path)
+        name = " ".join(command.split()[:2])
+        done = (_run_again if name in known else _run)(command, tmp_path)
+        known.add(name)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         if command.startswith("dlframe train --cfg"):
             assert "component: dlframe/mlp" in done.stdout
