@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from browser import Browser, chromium
-from cli_support import COMMAND, end_delivery, environment, recorded
+from cli_support import COMMAND, end_delivery, environment, recorded, started
+from warm import Forked
 
 # Three trainings, a server and a browser on a machine that may be busy.
 pytestmark = pytest.mark.timeout(1800)
@@ -68,14 +69,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def shown(browser: Browser, place: Path) -> Iterator[Recorded]:
     """Train, all at once, and open the user interface; after the browser, which may be missing."""
     training = [
-        _start(place, "train", "architecture=cnn", "optimizer.lr=0.002", *QUICK),
-        _start(place, "train", "-m", "optimizer=adam,sgd", "seed=7", *QUICK),
+        started("train", "architecture=cnn", "optimizer.lr=0.002", *QUICK, cwd=place),
+        started("train", "-m", "optimizer=adam,sgd", "seed=7", *QUICK, cwd=place),
     ]
     lines = [json.loads(line) for each in training for line in _output(each).splitlines()]
     for line in lines:  # a job of a multirun ends before it is delivered
         line["mlflow_run_id"] = _mlflow_id(place, line["run"])
     single, adam, sgd = lines
-    server = _start(place, "ui", "--json")
+    server = subprocess.Popen(
+        [*COMMAND, "ui", "--json"], cwd=place, env=environment(), text=True, stdout=subprocess.PIPE
+    )
     try:
         assert server.stdout is not None
         pages = json.loads(server.stdout.readline())
@@ -87,15 +90,9 @@ def shown(browser: Browser, place: Path) -> Iterator[Recorded]:
     assert server.returncode == 0
 
 
-def _start(place: Path, *words: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [*COMMAND, *words], cwd=place, env=environment(), text=True, stdout=subprocess.PIPE
-    )
-
-
-def _output(process: "subprocess.Popen[str]") -> str:
-    output, _ = process.communicate(timeout=2 * WAIT)  # it trains, too
-    assert process.returncode == 0
+def _output(process: Forked) -> str:
+    output, errors = process.communicate(timeout=2 * WAIT)  # it trains, too
+    assert process.returncode == 0, errors
     return output
 
 
