@@ -1,7 +1,8 @@
 """A process that has all imported that a training needs, and forks a child for each trial.
 
-``python -m dlframe.sweep.forkserver DESCRIPTOR GRACE PATH``, started by ``pool``: the descriptor of a
-socket, over which lines of JSON go both ways; seconds; ``sys.path``, as JSON.
+``python -m dlframe.sweep.forkserver DESCRIPTOR GRACE FOLDER PATH``, started by ``pool``: the descriptor
+of a socket, over which lines of JSON go both ways; seconds; the pool's own folder, which goes with it;
+``sys.path``, as JSON.
 
 Why not multiprocessing's: it runs the user's ``__main__`` again in each child, which would be the whole
 command, and it pickles, which configs do not need and plugins may not bear.
@@ -15,6 +16,7 @@ import gc
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -69,8 +71,9 @@ class _Server:
             os.set_blocking(descriptor, False)
         signal.set_wakeup_fd(self._waking, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        # Who orders the trials decides on their end, and on this process's.
-        for number in _ENDING:
+        # Who orders the trials decides on their end, and on this process's. Some signals a scheduler
+        # sends to every process of a job; those of them that training does not know stay ignored.
+        for number in (*_ENDING, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
 
     def run(self) -> None:
@@ -231,14 +234,15 @@ def _prepare() -> None:
     gc.freeze()
 
 
-def _main(descriptor: int, grace: float, path: list[str]) -> None:
+def _main(descriptor: int, grace: float, folder: str, path: list[str]) -> None:
     sys.path[:] = path
     with socket.socket(fileno=descriptor) as control:
         server = _Server(control, grace)
         _prepare()
         server.say({"ready": os.getpid()})
         server.run()
+    shutil.rmtree(folder, ignore_errors=True)  # who made it may have been killed
 
 
 if __name__ == "__main__":
-    _main(int(sys.argv[1]), float(sys.argv[2]), json.loads(sys.argv[3]))
+    _main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4]))

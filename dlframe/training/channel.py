@@ -14,11 +14,11 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["Answer", "Channel", "Hear", "Listener", "Report"]
+__all__ = ["Answer", "Channel", "Hear", "Listener", "Report", "heard"]
 
 Report = Callable[[int, dict[str, float]], bool]
 """Takes the number of an epoch and its metrics; says whether to stop."""
@@ -75,11 +75,15 @@ class Channel:
 
 
 class Listener:
-    """Hears reports of any number of trainings, in a thread of its own."""
+    """Hears reports of any number of trainings, in a thread of its own.
+
+    Attributes:
+        folder: where its socket lies, and nothing else.
+    """
 
     def __init__(self) -> None:
-        self._folder = _private_folder()
-        self._path = self._folder / "s"
+        self.folder = _private_folder()
+        self._path = self.folder / "s"
         self._hearing: dict[str, Hear] = {}
         self._begun: dict[socket.socket, bytes] = {}
         self._selector = selectors.DefaultSelector()
@@ -107,7 +111,7 @@ class Listener:
         """Hear nothing any more."""
         self._waking.close()
         self._thread.join()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self) -> None:
         while True:
@@ -158,6 +162,31 @@ class Listener:
         self._selector.close()
         for each in (*self._begun, self._socket, self._woken):
             each.close()
+
+
+@contextmanager
+def heard(report: Report | None) -> Iterator[str | None]:
+    """Yield the address at which another process reports to ``report``."""
+    if report is None or isinstance(report, Channel):
+        yield None if report is None else report.address
+        return
+    raised: list[Exception] = []
+
+    def hear(step: int, values: dict[str, float], answer: Answer) -> None:
+        stop = True  # where it cannot be said, there is nothing to go on for
+        try:
+            stop = report(step, values)
+        except Exception as error:  # of the listener's thread; raised below
+            raised.append(error)
+        answer(stop)
+
+    listener = Listener()
+    try:
+        yield listener.expect(hear)
+    finally:
+        listener.close()
+    if raised:
+        raise raised[0]
 
 
 def _answering(connection: socket.socket) -> Answer:

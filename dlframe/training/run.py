@@ -26,7 +26,7 @@ from dlframe.tracking.earlier import Earlier, earlier
 from dlframe.tracking.recorder import Recorder, new_uid
 from dlframe.tracking.redaction import redacted, without_credentials
 from dlframe.tracking.spool import FILE, Spool
-from dlframe.training.channel import Answer, Channel, Listener, Report
+from dlframe.training.channel import Channel, Report, heard
 from dlframe.training.ending import advice, is_stop, report, signal_of, translated
 from dlframe.training.fit import Fit
 from dlframe.training.prepare import Parts, prepare, read_config, save
@@ -237,7 +237,7 @@ def _execute(
     try:
         if config["trainer"]["devices"] == 1:
             return _execute_here(config, uid, context, report)
-        with _heard(report) as address:
+        with heard(report) as address:
             context["watch"] = address
             return _execute_apart(config, uid, context)
     finally:
@@ -404,31 +404,6 @@ def _deliver(run: Run, recorder: Recorder, seconds: float, context: Context) -> 
 
 
 # --- several processes ----------------------------------------------------------------------------
-
-
-@contextmanager
-def _heard(report: Report | None) -> Iterator[str | None]:
-    """Yield the address at which another process reports to ``report``."""
-    if report is None or isinstance(report, Channel):
-        yield None if report is None else report.address
-        return
-    raised: list[Exception] = []
-
-    def hear(step: int, values: dict[str, float], answer: Answer) -> None:
-        stop = True  # where it cannot be said, there is nothing to go on for
-        try:
-            stop = report(step, values)
-        except Exception as error:  # of the listener's thread; raised below
-            raised.append(error)
-        answer(stop)
-
-    listener = Listener()
-    try:
-        yield listener.expect(hear)
-    finally:
-        listener.close()
-    if raised:
-        raise raised[0]
 
 
 def _execute_apart(config: dict[str, Any], uid: str, context: Context) -> Run:

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -215,6 +217,38 @@ def test_told_to_end_by_somebody_else(pool: Pool, tmp_path: Path) -> None:
     assert ended.said == "it was told to stop, but not by its study"
 
 
+@pytest.mark.parametrize("entry", ["witness", "wait"])
+def test_told_to_end_before_the_worker_could_ask(pool: Pool, tmp_path: Path, entry: str) -> None:
+    told: list[int] = []
+
+    def should_stop() -> bool:
+        # It is asked between two looks: what it says counts where the trial has ended meanwhile.
+        if told and not is_gone(told[0]):
+            os.kill(told[0], signal.SIGTERM)
+            until(lambda: is_gone(told[0]))
+            return False
+        return bool(told)
+
+    with running(pool, tmp_path, entry, should_stop=should_stop) as (found, facts_of_it):
+        told.append(facts_of_it["pid"])
+        assert found.result(PATIENCE).state == "stopped"
+
+
+def test_what_a_scheduler_tells_every_process_is_for_the_worker_to_hear(
+    pool: Pool, tmp_path: Path
+) -> None:
+    stop = threading.Event()
+    with running(pool, tmp_path, "witness", should_stop=stop.is_set) as (found, told):
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(told["pid"], number)
+            os.kill(told["server"], number)
+        os.kill(told["server"], signal.SIGTERM)
+        stop.set()
+        assert found.result(PATIENCE).state == "stopped"
+    assert pool.run(order(tmp_path, "say"), tmp_path, on_report=ignore).state == "finished"
+    assert facts(tmp_path)["server"] == told["server"]
+
+
 def test_what_a_trial_leaves_behind_is_ended(pool: Pool, tmp_path: Path) -> None:
     found = pool.run(order(tmp_path, "stray"), tmp_path, on_report=ignore)
     assert found.state == "finished"
@@ -316,12 +350,16 @@ def test_a_worker_that_is_killed_takes_its_trials_along(tmp_path: Path, server_t
     with worker(tmp_path, "witness") as process:
         told = facts(tmp_path)
         server = psutil.Process(told["server"])
+        folder = Path(server.cmdline()[-2])
+        assert folder.is_dir()
         process.kill()
         if server_too:
             server.kill()
         until(lambda: is_gone(told["session"]))
         assert (tmp_path / "asked").read_text() == "by signal 15"
         until(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE)
+        assert folder.is_dir() == server_too, "nobody is left to remove it"
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_pool_that_is_closed_stops_its_trials(tmp_path: Path) -> None:

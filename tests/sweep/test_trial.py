@@ -9,6 +9,7 @@ from run_support import bodies, ignore, measured, tags, training
 
 from dlframe.sweep.order import Outcome
 from dlframe.sweep.pool import Pool, run_inline
+from dlframe.training.resume import last_checkpoint
 from dlframe.training.run import execute
 
 pytest_plugins = ["pool_fixtures"]
@@ -83,6 +84,21 @@ def test_a_trial_that_is_stopped_is_gone_on_with(pool: Pool, tmp_path: Path) -> 
     assert tags(folder)["dlframe.attempts"] == 2
     whole = run_inline(training(tmp_path / "runs", *order.overrides), tmp_path / "3", ignore)
     assert values(found) == values(whole), "as if it had never been stopped"
+
+
+def test_a_trial_whose_reports_cannot_be_taken_stops_in_order(pool: Pool, tmp_path: Path) -> None:
+    order = training(tmp_path / "runs", "trainer.max_epochs=100000", "trainer.limit_train=2")
+
+    def on_report(step: int, values: dict[str, float]) -> bool:
+        if step == 2:
+            raise OSError("the storage is gone")
+        return False
+
+    with pytest.raises(OSError, match="the storage is gone"):
+        pool.run(order, tmp_path / "1", on_report=on_report)
+    folder = tmp_path / "runs" / order.uid
+    assert bodies(folder, "finish") == [{"status": "KILLED", "error": None}]
+    assert last_checkpoint(folder) is not None
 
 
 def test_a_trial_that_is_killed_is_gone_on_with(pool: Pool, tmp_path: Path) -> None:
