@@ -37,13 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("build", "run"))
     parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--budget", type=int, default=100 * EPOCHS, help="epochs of a search")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     if options.what == "build":
         build(options.workers)
     else:
-        run(options.seeds, options.trials, options.workers)
+        run(options.seeds, options.budget, options.workers)
 
 
 # --- the table -----------------------------------------------------------------------------------
@@ -112,11 +112,12 @@ def pruners() -> dict[str, Callable[[], optuna.pruners.BasePruner] | None]:
     return {
         "random, no pruner": None,
         "TPE, no pruner": optuna.pruners.NopPruner,
+        "TPE, dlframe's default": of("median", n_startup_trials=10, n_warmup_steps=EPOCHS // 3),
         "TPE, median": of("median"),
         "TPE, percentile 25": of("percentile"),
         "TPE, asha": of("asha"),
+        "TPE, asha from epoch 3": of("asha", min_resource=3, reduction_factor=3),
         "TPE, hyperband": of("hyperband"),
-        "TPE, patient median": of("patient"),
     }
 
 
@@ -124,45 +125,53 @@ class Course(NamedTuple):
     """How one search went.
 
     Args:
-        epochs: that all trials took together.
-        reached: epochs until the best value was reached, all but one per cent; None if it was not.
+        trials: that were begun.
+        reached: epochs until a trial completed that was good enough; None if none was.
         best: the best value that a trial completed with.
     """
 
-    epochs: int
+    trials: int
     reached: int | None
     best: float
 
 
-def search(losses: NDArray[np.float64], name: str, seed: int, trials: int) -> Course:
-    """Search a table once."""
+def good_enough(losses: NDArray[np.float64]) -> float:
+    """Return the best value of the table and one per cent of its distance to the median's."""
+    values = losses.min(-1)
+    return float(values.min() + 0.01 * (np.median(values) - values.min()))
+
+
+def search(losses: NDArray[np.float64], name: str, seed: int, budget: int) -> Course:
+    """Search a table for so many epochs in all."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     pruner = pruners()[name]
     sampler: Any = optuna.samplers.TPESampler(seed=seed)
     if pruner is None:
         sampler, pruner = optuna.samplers.RandomSampler(seed=seed), optuna.pruners.NopPruner
     study = optuna.create_study(sampler=sampler, pruner=pruner())
-    enough = 1.01 * float(losses.min())
-    epochs, reached, best = 0, None, float("inf")
-    for _ in range(trials):
+    enough = good_enough(losses)
+    epochs, trials, reached, best = 0, 0, None, float("inf")
+    while epochs < budget:
         trial = study.ask()
+        trials += 1
         curve = losses[point_of(trial)]
         state = optuna.trial.TrialState.COMPLETE
         for epoch, loss in enumerate(curve, 1):
             epochs += 1
             trial.report(float(loss), epoch)
-            if loss <= enough and reached is None:
-                reached = epochs
             if trial.should_prune():
                 state = optuna.trial.TrialState.PRUNED
                 break
-        if state == optuna.trial.TrialState.COMPLETE:
-            value = float(curve.min())
-            best = min(best, value)
-            study.tell(trial, value if np.isfinite(value) else 1e6)
-        else:
+        if state == optuna.trial.TrialState.PRUNED:
             study.tell(trial, state=state)
-    return Course(epochs, reached, best)
+            continue
+        value = float(curve.min())
+        study.tell(trial, value)
+        if epochs <= budget:
+            best = min(best, value)
+            if value <= enough and reached is None:
+                reached = epochs
+    return Course(trials, reached, best)
 
 
 def point_of(trial: optuna.Trial) -> tuple[int, ...]:
@@ -176,7 +185,7 @@ def point_of(trial: optuna.Trial) -> tuple[int, ...]:
     return tuple(place)
 
 
-def run(seeds: int, trials: int, workers: int) -> None:
+def run(seeds: int, budget: int, workers: int) -> None:
     """Search both tables with each contender and print what it took."""
     from scipy.stats import wilcoxon
 
@@ -186,30 +195,31 @@ def run(seeds: int, trials: int, workers: int) -> None:
         losses = np.nan_to_num(stored[data].astype(np.float64), nan=1e6, posinf=1e6)
         found: dict[str, list[Course]] = {}
         with ProcessPoolExecutor(workers) as pool:
-            for name in pruners():
-                tasks = [pool.submit(search, losses, name, seed, trials) for seed in range(seeds)]
-                found[name] = [task.result() for task in tasks]
+            tasks = {
+                name: [pool.submit(search, losses, name, seed, budget) for seed in range(seeds)]
+                for name in pruners()
+            }
+            for name, each in tasks.items():
+                found[name] = [task.result() for task in each]
         plain = found["TPE, no pruner"]
+        # A search that did not reach it has taken at least its budget for that.
+        base = [c.reached or budget for c in plain]
         rows = []
         for name, courses in found.items():
-            # A search that did not reach it has taken at least all of its epochs for that.
-            took = [c.reached or c.epochs for c in courses]
-            base = [c.reached or c.epochs for c in plain]
+            took = [c.reached or budget for c in courses]
             worse = [c.best - p.best for c, p in zip(courses, plain, strict=True)]
             p_value = wilcoxon(worse, alternative="greater").pvalue if any(worse) else 1.0
             rows.append((
-                name,
-                f"{np.mean([c.epochs for c in courses]):.0f}",
-                f"{np.mean([p.epochs for p in plain]) / np.mean([c.epochs for c in courses]):.2f}",
+                name, f"{np.mean([c.trials for c in courses]):.0f}",
                 f"{np.median(took):.0f}", f"{np.median(base) / np.median(took):.2f}",
-                f"{np.mean(base) / np.mean(took):.2f}",
+                f"{np.mean(took):.0f}", f"{np.mean(base) / np.mean(took):.2f}",
                 f"{sum(c.reached is not None for c in courses)}",
                 f"{np.mean([c.best for c in courses]):.5f}", f"{p_value:.3f}",
             ))  # fmt: skip
-        print(f"\n{data}: {len(points())} trainings of {EPOCHS} epochs, best {losses.min():.5f}, "
-              f"{seeds} searches of {trials} trials")  # fmt: skip
-        head = ("search", "epochs in all", "fewer (x)", "epochs to best, median", "fewer (x)",
-                "fewer, means (x)", "reached", "final loss, mean", "p, worse than TPE")  # fmt: skip
+        print(f"\n{data}: {len(points())} trainings of {EPOCHS} epochs, best {losses.min():.5f}, good "
+              f"enough {good_enough(losses):.5f}; {seeds} searches of {budget} epochs")  # fmt: skip
+        head = ("search", "trials", "epochs, median", "fewer (x)", "epochs, mean", "fewer (x)",
+                "reached", "final loss, mean", "p, worse than TPE")  # fmt: skip
         print(table(head, rows))
 
 

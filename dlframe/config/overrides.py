@@ -177,7 +177,10 @@ def check_values(
     """
     for override in overrides:
         if not is_group(override.key_or_group, config_dir) and not override.is_delete():
-            check_value(override, config)
+            try:
+                check_value(override, config)
+            except UnknownOptionError as error:  # a difference that only searches make
+                raise ConfigError(str(error)) from None
 
 
 def _values(override: Override) -> list[Any]:

@@ -295,7 +295,10 @@ def _pruner(wish: Chosen | str | None, goals: Sequence[Goal], epochs: int) -> Ch
     several = len(goals) > 1
     if wish == "auto":
         reported = not several and goals[0].metric.startswith("val/") and epochs > 1
-        return Chosen("dlframe/median") if reported else None
+        # Later than most would: where the first epochs rank trials wrongly, as in the table of
+        # benchmarks/sweep_efficiency.py, earlier pruning ends with worse results.
+        options = {"n_startup_trials": 10, "n_warmup_steps": epochs // 3}
+        return Chosen("dlframe/median", options) if reported else None
     if wish is None:
         return None
     assert isinstance(wish, Chosen)
