@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 from dlframe.sweep.definition import Definition
 from dlframe.sweep.marks import is_idle, reason
 from dlframe.sweep.samplers import has_tried_all
-from dlframe.sweep.tally import done
+from dlframe.sweep.tally import done, unfinished_retries
 
 __all__ = ["gave_up", "why_over"]
 
@@ -25,7 +25,9 @@ def why_over(
     stops, goal = definition.stops, definition.goals[0]
     if stops.n_trials is not None and done(trials, definition) >= stops.n_trials:
         return f"all {stops.n_trials} trials are done"
-    if has_tried_all(definition.sampler, definition.space, [t for t in trials if not is_idle(t)]):
+    own = [trial for trial in trials if not is_idle(trial)]
+    left = unfinished_retries(trials, definition) or _waiting(trials)
+    if not left and has_tried_all(definition.sampler, definition.space, own):
         return "every combination has been tried"
     if (said := gave_up(trials, definition, since)) is not None:
         return said
@@ -44,6 +46,10 @@ def why_over(
         if since >= stops.patience:
             return f"{since} trials in a row were no better than trial {best.number}"
     return None
+
+
+def _waiting(trials: Sequence[FrozenTrial]) -> bool:
+    return any(trial.state == TrialState.WAITING for trial in trials)
 
 
 def gave_up(

@@ -43,18 +43,27 @@ def installed() -> str:
 
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without what tests of other things may have left in it."""
-    foreign = ("DLFRAME_", "HYDRA_", "PYTEST_")
+    foreign = ("DLFRAME_", "HYDRA_", "PYTEST_", "MLFLOW_", "_MLFLOW_", "PL_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
     paths = os.pathsep.join(filter(None, (installed(), kept.get("PYTHONPATH"))))
     return kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "PYTHONPATH": paths} | changes
 
 
-@cache
 def warm() -> Warm:
-    """The process of which ``dlframe`` and ``started`` are forked."""
-    made = Warm(environment())
+    """The process of which ``dlframe`` and ``started`` are forked: one for each environment."""
+    return _warm(tuple(sorted(environment().items())))
+
+
+@cache
+def _warm(variables: tuple[tuple[str, str], ...]) -> Warm:
+    made = Warm(dict(variables))
     atexit.register(made.close)
     return made
+
+
+@cache
+def _first() -> Warm:
+    return warm()
 
 
 def started(*words: str, cwd: Path, group: bool = False) -> Forked:
@@ -65,13 +74,12 @@ def started(*words: str, cwd: Path, group: bool = False) -> Forked:
         cwd: working directory.
         group: make it the leader of a process group.
     """
-    assert environment() == warm().environment, "what is forked has its parent's environment"
     return warm().start(*words, cwd=cwd, group=group)
 
 
 def dlframe(*words: str, cwd: Path, **changes: str) -> "subprocess.CompletedProcess[str]":
     """Run the command line in a process of its own, which is forked if no variable is to be changed."""
-    if changes or environment() != warm().environment:
+    if changes or environment() != _first().environment:
         return fresh(*words, cwd=cwd, **changes)
     process = started(*words, cwd=cwd)
     try:

@@ -77,7 +77,7 @@ class _Callback(L.Callback):
             del held
         if how == "diverge":
             for parameter in module.parameters():
-                parameter.data.fill_(float("diverge"))
+                parameter.data.fill_(float("nan"))
 '''
 
 
