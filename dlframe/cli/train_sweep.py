@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlframe.config.options import check
 from dlframe.config.settings import SweepOptions
 from dlframe.config.signature import dataclass_options
-from dlframe.errors import ConfigError, did_you_mean, sentence
+from dlframe.config.validate import checked
+from dlframe.errors import ConfigError, sentence
 from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.where import root_option
 
@@ -111,17 +111,7 @@ def _options(given: dict[str, Any]) -> "tuple[SweepOptions, Chosen, Chosen | str
 
     parts = {name: dict(given.pop(name, None) or {}) for name in ("sampler", "pruner")}
     chosen = {name: part.pop("component", None) for name, part in parts.items()}
-    known = {option.name: option for option in dataclass_options(SweepOptions)}
-    for name in given:
-        if name not in known:
-            raise ConfigError(
-                f"hydra.sweeper has no option {name!r}; {did_you_mean(name, known)}its options are "
-                f"{', '.join(known)}"
-            )
-    values = {
-        name: check(f"hydra.sweeper.{name}", given.get(name, option.default), option.hint)
-        for name, option in known.items()
-    }
+    values = checked("hydra.sweeper", given, dataclass_options(SweepOptions), "hydra.sweeper")
     pruner: Chosen | str | None = None
     if chosen["pruner"] == "auto":
         pruner = "auto"

@@ -65,6 +65,7 @@ class Pool:
         limits: Limits | None = None,
         environment: Mapping[str, str] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        should_hurry: Callable[[], bool] = lambda: False,
     ) -> Outcome:
         """Carry an order out in a process of its own, and wait for its end.
 
@@ -78,6 +79,7 @@ class Pool:
             environment: variables to set.
             should_stop: looked at several times a second; once it is true, the training stops where
                 it can be gone on with.
+            should_hurry: likewise; once it is true, a training that is stopping is ended at once.
 
         Raises:
             DlframeError: no process that trains can be started.
@@ -104,7 +106,9 @@ class Pool:
             server = self._begin(number, events, told)
             watch = Watch(server, number, order, place, events, limits or Limits(), self._grace)
             try:
-                return watch.until_end(on_report, lambda: self._closed or should_stop())
+                return watch.until_end(
+                    on_report, lambda: self._closed or should_stop(), should_hurry
+                )
             finally:
                 server.forget(number)
         finally:

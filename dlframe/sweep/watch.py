@@ -55,13 +55,18 @@ class Watch:
         self._code: int | None = None
         self._ended = False
 
-    def until_end(self, on_report: Report, should_stop: Callable[[], bool]) -> Outcome:
+    def until_end(
+        self,
+        on_report: Report,
+        should_stop: Callable[[], bool],
+        should_hurry: Callable[[], bool] = lambda: False,
+    ) -> Outcome:
         """Wait for its end; answer what it reports, and hold it to its limits."""
         try:
             while not self._ended:
                 self._follow(on_report)
                 if not self._ended:
-                    self._limit(should_stop)
+                    self._limit(should_stop, should_hurry)
         except BaseException:
             self._stop("stopped", "")
             self._await_end()
@@ -99,11 +104,11 @@ class Watch:
             self._await_orphans()
             self._server.check()
 
-    def _limit(self, should_stop: Callable[[], bool]) -> None:
+    def _limit(self, should_stop: Callable[[], bool], should_hurry: Callable[[], bool]) -> None:
         """End it, if it is to."""
         now, most = time.monotonic(), self._limits
         if self._reason is not None:
-            self._force()
+            self._force(hurry=should_hurry())
         elif should_stop():
             self._stop("stopped", "it was stopped")
         elif self._pid is None:  # it has not begun
@@ -124,8 +129,8 @@ class Watch:
         self._kill_at = time.monotonic() + patience
         self._server.signal(self._number, signal.SIGTERM if patience else signal.SIGKILL)
 
-    def _force(self) -> None:
-        if self._kill_at is not None and time.monotonic() >= self._kill_at:
+    def _force(self, *, hurry: bool = False) -> None:
+        if self._kill_at is not None and (hurry or time.monotonic() >= self._kill_at):
             self._kill_at = time.monotonic() + self._grace
             self._server.signal(self._number, signal.SIGKILL)
 

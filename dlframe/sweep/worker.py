@@ -24,6 +24,7 @@ from dlframe.sweep.gpus import Gpus
 from dlframe.sweep.ledger import LEASE, Ledger
 from dlframe.sweep.marks import DEFINITION, FOLDER, PARENT, RETRY_OF, UID, WORKER
 from dlframe.sweep.order import Order, Outcome
+from dlframe.sweep.patience import Patient
 from dlframe.sweep.pool import Pool, run_inline
 from dlframe.sweep.pruners import make_pruner
 from dlframe.sweep.samplers import make_sampler
@@ -181,6 +182,8 @@ class Worker:
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self._number is not None:
             self._hurry.set()
+            if isinstance(self.study._storage, Patient):  # one that is away is waited for no more
+                self.study._storage.hurry.set()
             return
         self._number = number
         self._stopping.set()
@@ -267,6 +270,7 @@ class Worker:
             environment=environment,
             on_report=on_report,
             should_stop=self._ends,
+            should_hurry=self._hurry.is_set,
         )
 
     def _reported(

@@ -288,6 +288,18 @@ def test_stopped_before_it_has_begun(pool: Pool, tmp_path: Path) -> None:
     assert (found.state, found.reason) == ("stopped", "stopped")
 
 
+def test_in_a_hurry_nothing_is_waited_for(tmp_path: Path) -> None:
+    stop, hurry = threading.Event(), threading.Event()
+    told_to = {"should_stop": stop.is_set, "should_hurry": hurry.is_set}
+    with Pool(grace=3600.0) as pool, running(pool, tmp_path, "deaf", **told_to) as (found, _):
+        stop.set()
+        with pytest.raises(TimeoutError):
+            found.result(2)
+        hurry.set()
+        ended = found.result(PATIENCE)
+    assert (ended.state, ended.code) == ("stopped", -9)
+
+
 # --- the death of others --------------------------------------------------------------------------
 
 
