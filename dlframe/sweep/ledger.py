@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 import psutil
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dlframe.sweep.definition import Definition
 from dlframe.sweep.marks import ATTEMPT, OWNER, REASON, RETRY_OF, SAID, UID, WORKER, Reason, reason
@@ -112,14 +112,15 @@ class Ledger:
             trials = self.study.get_trials(deepcopy=False)
             if why_over(trials, self.definition, self._began) is not None:
                 return None
-            for failed in unfinished_retries(trials, self.definition):
-                self._enqueue_again(failed)
             if not self._has_room(trials):
                 return None
+            for failed in unfinished_retries(trials, self.definition):
+                trial = self._begin_again(failed)
+                if not self._is_surplus(trial, "another worker took it up"):
+                    return trial
             trial = self.study.ask()
             self._mine.add(trial.number)
-            if self._is_surplus(trial):
-                self.fail(trial.number, "surplus", "another worker took the last one")
+            if self._is_surplus(trial, "another worker took the last one"):
                 return None
             trial.set_user_attr(OWNER, self.worker)
             return trial
@@ -160,21 +161,37 @@ class Ledger:
                 storage.set_trial_user_attr(trial_id, REASON, why)
             if said is not None:
                 storage.set_trial_user_attr(trial_id, SAID, said)
-            if storage.get_trial(trial_id).state.is_finished():
-                return False
             study.tell(number, values, state)
         except UpdateFinishedTrialError:
             return False
+        except ValueError:  # which is also how ``tell`` says that it came second
+            if storage.get_trial(trial_id).state.is_finished():
+                return False
+            raise
         finally:
             self._mine.discard(number)
         return True
 
-    def _enqueue_again(self, failed: FrozenTrial) -> None:
+    def _begin_again(self, failed: FrozenTrial) -> optuna.Trial:
         further = 0 if reason(failed) == "stopped" else 1
-        attrs: dict[str, Any] = {RETRY_OF: failed.number, ATTEMPT: attempt(failed) + further}
+        attrs: dict[str, Any] = {
+            OWNER: self.worker,
+            RETRY_OF: failed.number,
+            ATTEMPT: attempt(failed) + further,
+        }
         if UID in failed.user_attrs:
             attrs[UID] = failed.user_attrs[UID]
-        self.study.enqueue_trial(failed.params, user_attrs=attrs)
+        # It is this worker's from the start: one put in the queue would wait for ever if another
+        # worker queued the same and took up its own.
+        made = create_trial(
+            state=TrialState.RUNNING,
+            user_attrs=attrs,
+            system_attrs={"fixed_params": failed.params},
+        )
+        trial_id = self.study._storage.create_new_trial(self.study._study_id, made)
+        trial = optuna.Trial(self.study, trial_id)
+        self._mine.add(trial.number)
+        return trial
 
     def _has_room(self, trials: Sequence[FrozenTrial]) -> bool:
         most = self.definition.stops.n_trials
@@ -183,8 +200,8 @@ class Ledger:
         running = sum(trial.state == TrialState.RUNNING for trial in trials)
         return done(trials, self.definition) + running < most
 
-    def _is_surplus(self, trial: optuna.Trial) -> bool:
-        """Whether workers of several processes have asked at once for one trial that was left."""
+    def _is_surplus(self, trial: optuna.Trial, said: str) -> bool:
+        """Close a trial if workers of several processes have begun more at once than were left."""
         most = self.definition.stops.n_trials
         twin = trial.user_attrs.get(RETRY_OF)
         if twin is None and (most is None or trial.number < most):
@@ -192,13 +209,17 @@ class Ledger:
         trials = self.study.get_trials(deepcopy=False)
         before = [each for each in trials if each.number < trial.number]
         if twin is not None:
-            return any(
+            too_many = any(
                 each.user_attrs.get(RETRY_OF) == twin and reason(each) != "surplus"
                 for each in before
             )
-        assert most is not None
-        alive = sum(each.state in (TrialState.RUNNING, TrialState.WAITING) for each in before)
-        return _finished(before, trials, self.definition) + alive >= most
+        else:
+            assert most is not None
+            alive = sum(each.state in (TrialState.RUNNING, TrialState.WAITING) for each in before)
+            too_many = _finished(before, trials, self.definition) + alive >= most
+        if too_many:
+            self.fail(trial.number, "surplus", said)
+        return too_many
 
 
 def _finished(
