@@ -10,8 +10,8 @@ from dlframe.plugin.hookspecs import hookimpl
 if TYPE_CHECKING:
     from dlframe.analysis.comparison import Comparison
     from dlframe.api import compare, compose, load, train
+    from dlframe.training.outcome import Run
     from dlframe.training.predictor import Predictor
-    from dlframe.training.run import Run
 
 __version__ = "0.1.0"
 
@@ -32,7 +32,7 @@ __all__ = [
 _HOME = {
     "Comparison": "dlframe.analysis.comparison",
     "Predictor": "dlframe.training.predictor",
-    "Run": "dlframe.training.run",
+    "Run": "dlframe.training.outcome",
     "compare": "dlframe.api",
     "compose": "dlframe.api",
     "load": "dlframe.api",

@@ -11,8 +11,8 @@ from dlframe.errors import DlframeError
 
 if TYPE_CHECKING:
     from dlframe.analysis.comparison import Comparison
+    from dlframe.training.outcome import Run
     from dlframe.training.predictor import Predictor
-    from dlframe.training.run import Run
 
 __all__ = ["compare", "compose", "load", "train"]
 

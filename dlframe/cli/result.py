@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from dlframe.tracking.where import root_option
 
 if TYPE_CHECKING:
-    from dlframe.training.run import Run
+    from dlframe.training.outcome import Run
 
 __all__ = ["report", "summary"]
 

@@ -11,17 +11,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from dlframe.config.overrides import (
-    OWN_PRESET,
-    check_choices,
-    check_search,
-    check_values,
-    is_group,
-    is_sweep,
-    parse,
-    refuse_lists,
-    sentence_of,
-)
+from dlframe.config.assignments import OWN_PRESET, check_search, check_values
+from dlframe.config.choices import check_choices, is_group, refuse_lists
+from dlframe.config.overrides import is_sweep, parse, sentence_of
 from dlframe.config.source import CONF, register, searching
 from dlframe.errors import ConfigError, DlframeError
 

@@ -19,8 +19,8 @@ from optuna.pruners import (
 
 from dlframe.errors import ConfigError
 from dlframe.interfaces.options import Ge, Le, NonNegative, NonNegativeInt, PositiveInt, Probability
+from dlframe.sweep.chosen import built, quietly
 from dlframe.sweep.definition import Chosen
-from dlframe.sweep.samplers import built, quietly
 
 __all__ = [
     "asha",

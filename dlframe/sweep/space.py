@@ -14,14 +14,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import FloatDistribution, distribution_to_json
 
-from dlframe.config.overrides import (
-    UnknownOptionError,
-    check_choices,
-    check_value,
-    is_group,
-    names_of_group,
-    parse,
-)
+from dlframe.config.assignments import UnknownOptionError, check_value
+from dlframe.config.choices import check_choices, is_group, names_of_group
+from dlframe.config.overrides import parse
 from dlframe.errors import ConfigError
 from dlframe.plugin import KINDS, registry
 from dlframe.sweep.auto import component_in, condition, declared

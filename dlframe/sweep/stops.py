@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial, TrialState
 
 from dlframe.sweep.definition import Definition
+from dlframe.sweep.exhaustive import has_tried_all
 from dlframe.sweep.marks import is_idle, reason
-from dlframe.sweep.samplers import has_tried_all
 from dlframe.sweep.tally import done, unfinished_retries
 
 __all__ = ["gave_up", "why_over"]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from dlframe.errors import ReplayError, RunNotFoundError
 from dlframe.tracking.earlier import recorded_metrics
+from dlframe.training.outcome import Run
 from dlframe.training.prepare import read_config
 from dlframe.training.resume import recorded_threads
-from dlframe.training.run import Run, execute
+from dlframe.training.run import execute
 from dlframe.training.surroundings import drift, tell
 
 __all__ = ["Parting", "Replay", "replay"]

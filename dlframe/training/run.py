@@ -5,9 +5,9 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import torch
 
@@ -29,9 +29,10 @@ from dlframe.tracking.spool import FILE, Spool
 from dlframe.training.channel import Channel, Report, heard
 from dlframe.training.ending import advice, is_stop, report, signal_of, translated
 from dlframe.training.fit import Fit
+from dlframe.training.outcome import Run, finished
 from dlframe.training.prepare import Parts, prepare, read_config, save
 from dlframe.training.processes import read_order, report_result, run_apart
-from dlframe.training.record import PRUNED, Context, RunRecord
+from dlframe.training.record import Context, RunRecord
 from dlframe.training.resume import (
     check_data,
     last_checkpoint,
@@ -40,50 +41,7 @@ from dlframe.training.resume import (
 )
 from dlframe.training.watched import Watched
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["Run", "execute", "execute_rank", "execute_trial", "resume"]
-
-
-@dataclass(slots=True)
-class Run:
-    """The outcome of one training.
-
-    Args:
-        id: the run's own id, by which ``dlframe test``, ``predict`` and ``load`` find it.
-        folder: where its config, checkpoints and figures lie.
-        status: ``FINISHED``, ``FAILED`` or ``KILLED``.
-        metrics: the last value of each metric, ``test/*`` and ``best/*`` among them.
-        epochs: metrics of each epoch, with the number of optimizer steps as ``step``.
-        seconds: wall-clock time of training and test.
-        tracking_uri: the MLflow store.
-        mlflow_run_id: the run's id there, once it has been delivered.
-        note: what the user should know, such as a backlog of undelivered records.
-        summaries: the single values that are recorded beside the metrics: ``cost/*`` and ``final/*``.
-        pruned: whether it was stopped early, as one that was not worth its end.
-    """
-
-    id: str
-    folder: Path
-    status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED"
-    metrics: dict[str, float] = field(default_factory=dict)
-    epochs: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
-    tracking_uri: str | None = None
-    mlflow_run_id: str | None = None
-    note: str | None = None
-    summaries: dict[str, float] = field(default_factory=dict)
-    pruned: bool = False
-
-    @property
-    def history(self) -> "pd.DataFrame":
-        """The metrics of each epoch as a table, indexed by epoch."""
-        import pandas as pd
-
-        if not self.epochs:
-            return pd.DataFrame(index=pd.Index([], dtype="int64", name="epoch"))
-        return pd.DataFrame(self.epochs).groupby("epoch").last()
+__all__ = ["execute", "execute_rank", "execute_trial", "resume"]
 
 
 def execute(
@@ -169,29 +127,13 @@ def execute_trial(
         watch=None,
     )
     if again and earlier(folder).status == "FINISHED":
-        return _finished(folder)
+        return finished(folder)
     try:
         return _execute(checked, uid, context, report)
     except RunTakenError:  # its last records were not in the spool yet
         if again and earlier(folder).status == "FINISHED":
-            return _finished(folder)
+            return finished(folder)
         raise
-
-
-def _finished(folder: Path) -> Run:
-    """Return the outcome of a run whose process was killed when it had recorded all."""
-    recorded = earlier(folder).values
-    with closing(Spool(folder)) as spool:
-        tags = [record.body["values"] for record in spool.of_kinds("tags")]
-    single = ("cost/", "final/")
-    return Run(
-        folder.name,
-        folder,
-        metrics={key: value for key, value in recorded.items() if not key.startswith(single)},
-        seconds=recorded.get("cost/seconds", 0.0),
-        summaries={key: value for key, value in recorded.items() if key.startswith(single)},
-        pruned=any(PRUNED in values for values in tags),
-    )
 
 
 def resume(

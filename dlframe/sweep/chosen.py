@@ -1,0 +1,48 @@
+"""Samplers and pruners of a study, built from what was chosen."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from optuna.exceptions import ExperimentalWarning
+
+from dlframe.config.signature import load
+from dlframe.config.validate import checked
+from dlframe.errors import ConfigError, DlframeError
+from dlframe.plugin import registry
+from dlframe.sweep.definition import Chosen
+
+__all__ = ["built", "quietly"]
+
+
+def built(kind: str, chosen: Chosen, **runtime: Any) -> Any:
+    """Build a sampler or pruner from its options and those of the runtime arguments that it names.
+
+    Raises:
+        ConfigError: an option does not fit.
+    """
+    entry = registry().find(kind, chosen.component)
+    signature = load(entry)
+    options = checked(f"hydra.sweeper.{kind}", chosen.options, signature.options, entry.id)
+    accepts = signature.accepts
+    passed = {name: v for name, v in runtime.items() if accepts is None or name in accepts}
+    try:
+        return entry.component.load()(**passed, **options)
+    except DlframeError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{kind} {entry.id!r} refuses its options: {error}") from error
+
+
+@contextmanager
+def quietly(*categories: type[Warning]) -> Iterator[None]:
+    """Build something of Optuna's without its remark that it is experimental, or going to be removed.
+
+    Args:
+        categories: of the remarks; experimental ones, if none is given.
+    """
+    with warnings.catch_warnings():
+        for category in categories or (ExperimentalWarning,):
+            warnings.filterwarnings("ignore", category=category, module=r"(optuna|dlframe)\.")
+        yield
