@@ -13,6 +13,9 @@ from dlframe.tracking.console import let_go_of_closed_terminals
 __all__ = ["Interruption", "signals"]
 
 _SAID = b"dlframe: stopping after this step; once more stops at once\n"
+_SAME = 1.0
+"""Seconds in which another SIGTERM repeats the first: a scheduler may tell every process of a job, and
+the processes that watch over others pass it on."""
 
 
 def signals() -> list[signal.Signals]:
@@ -67,7 +70,9 @@ class Interruption:
         return self._since is not None
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self._since is not None:
+            if number == signal.SIGTERM and time.monotonic() - self._since < _SAME:
+                return
             raise Stopped(number)
         self._since, self.number = time.monotonic(), number
         # Not to a stream, which may be in the middle of a write; below the ^C that a terminal shows.

@@ -29,19 +29,22 @@ def test_the_run_is_saved_and_recorded_as_stopped(tmp_path: Path, progress: str)
         stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, env=environment(),
         preexec_fn=_own_terminal,
     )  # fmt: skip
-    os.close(theirs)
-    os.set_blocking(ours, False)
-    end = time.monotonic() + 120
-    while not list(tmp_path.glob(f"runs/*/checkpoints/{BEST}")):
-        assert process.poll() is None
-        assert time.monotonic() < end
-        try:
-            os.read(ours, 100_000)
-        except BlockingIOError:
-            time.sleep(0.02)
-    os.close(ours)
-    assert process.wait(timeout=120) == 128 + signal.SIGHUP
-    (last,) = tmp_path.glob(f"runs/*/checkpoints/{LAST}")
-    check(last)
-    assert status_of(tmp_path / "runs", last.parent.parent.name) == "KILLED"
+    try:
+        os.close(theirs)
+        os.set_blocking(ours, False)
+        end = time.monotonic() + 120
+        while not list(tmp_path.glob(f"runs/*/checkpoints/{BEST}")):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            try:
+                os.read(ours, 100_000)
+            except BlockingIOError:
+                time.sleep(0.02)
+        os.close(ours)
+        assert process.wait(timeout=120) == 128 + signal.SIGHUP
+        (last,) = tmp_path.glob(f"runs/*/checkpoints/{LAST}")
+        check(last)
+        assert status_of(tmp_path / "runs", last.parent.parent.name) == "KILLED"
+    finally:
+        process.kill()  # nothing, unless the test has failed
     end_delivery(tmp_path / "runs")

@@ -26,6 +26,7 @@ from cli_support import (
 )
 from warm import Forked
 
+from dlframe.training.checkpoint import LAST
 from dlframe.training.prepare import rebuild
 
 
@@ -197,6 +198,15 @@ def test_a_signal_ends_the_run_cleanly(place: Path, number: signal.Signals) -> N
     assert (out, err) == ("", STOPPED.format(uid))
     assert status_of(place / "runs", uid) == "KILLED"
     assert loads(place / "runs" / uid)
+
+
+def test_a_scheduler_that_tells_all_and_a_parent_that_passes_it_on_ask_once(place: Path) -> None:
+    with training(place) as (process, uid):
+        for _ in range(3):
+            os.killpg(process.pid, signal.SIGTERM)
+        out, err = process.communicate(timeout=250)
+    assert (process.returncode, out, err) == (128 + signal.SIGTERM, "", STOPPED.format(uid))
+    assert (place / "runs" / uid / "checkpoints" / LAST).is_file()
 
 
 def test_ctrl_c_ends_a_whole_multirun(place: Path) -> None:
