@@ -89,6 +89,7 @@ class TrackingOptions:
         alert_on: what to tell; null tells all.
         alert_stalled: seconds without anything recorded after which a run counts as stalled.
         sample_every: seconds between two measurements of CPU, memory and GPU; null measures nothing.
+        figures: draw learning curves and what the task shows of its test, which takes about 0.4 s.
         log_model: store the trained network as an MLflow model, ready to serve.
         enabled: record at all.
     """
@@ -106,6 +107,7 @@ class TrackingOptions:
     alert_on: list[Literal["diverged", "stalled", "failed", "finished"]] | None = None
     alert_stalled: Annotated[float, Gt(0)] = 600.0
     sample_every: Annotated[float, Gt(0)] | None = 10.0
+    figures: bool = True
     log_model: bool = True
     enabled: bool = True
 

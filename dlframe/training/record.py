@@ -252,6 +252,8 @@ class RunRecord:
         return {f"cost/{name}": float(value) for name, value in costs.items()}
 
     def _draw(self, module: TrainingModule) -> None:
+        if not self.parts.config["tracking"]["figures"]:
+            return
         task = self.parts.task
         try:
             drawn = {}

@@ -22,7 +22,10 @@ from dlframe.tracking.launch import LOCK
 COMMAND = [sys.executable, "-m", "dlframe"]
 PATIENT = "tracking.wait=200"
 """A busy machine may take longer than the default to deliver a run, which would be said on stderr."""
-QUICK = ("trainer.max_epochs=1", "trainer.limit_train=2", "tracking.log_model=false", PATIENT)
+QUICK = (
+    "trainer.max_epochs=1", "trainer.limit_train=2", "tracking.log_model=false",
+    "tracking.figures=false", PATIENT,
+)  # fmt: skip
 
 
 @cache

@@ -32,6 +32,7 @@ from dlframe.tracking.spool import FILE
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 TINY = (
     "data=iris", "data.batch_size=16", "trainer.max_epochs=2", "tracking.log_model=false",
+    "tracking.figures=false",
     "trainer.checkpoint=false", PATIENT,
 )  # fmt: skip
 CHILDREN = (

@@ -23,6 +23,7 @@ WAIT = 250
 """Seconds that a training may wait for its delivery."""
 QUICK = (
     "trainer.max_epochs=2", "trainer.limit_train=6", "tracking.log_model=false",
+    "tracking.figures=false",
     f"tracking.wait={WAIT}", "--json",
 )  # fmt: skip
 PARAMS = {

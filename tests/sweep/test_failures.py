@@ -23,7 +23,8 @@ _WAYS = {
 _SAID = {"raise": "trouble was asked for", "diverge": "the training loss became nan"}
 _BASE = (
     "sweep=grid", "hydra.sweeper.study_name=s", "trainer.max_epochs=3", "data=iris",
-    "trainer.checkpoint_every=0", "tracking.log_model=false", "hydra.sweeper.n_workers=2",
+    "trainer.checkpoint_every=0", "tracking.log_model=false",
+    "tracking.figures=false", "hydra.sweeper.n_workers=2",
     "tracking.sample_every=null", "architecture.hidden=[4]",
 )  # fmt: skip
 

@@ -21,6 +21,7 @@ from dlframe.sweep.storage import find_study
 _COMMAND = [
     *trouble_support.COMMAND, "sweep=random", "hydra.sweeper.study_name=s", "data=iris",
     "trainer.max_epochs=4", "trainer.checkpoint_every=0", "tracking.log_model=false",
+    "tracking.figures=false",
     "tracking.sample_every=null", "architecture.hidden=[4]", "hydra.sweeper.n_workers=2",
     "hydra.sweeper.retries=100", "optimizer.lr=tag(log,interval(1e-4,1e-1))", "regularizer=[trouble]",
     "regularizer.trouble.seconds=0.3",

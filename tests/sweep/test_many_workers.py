@@ -19,7 +19,8 @@ from dlframe.sweep.marks import OWNER, RETRY_OF, reason
 from dlframe.sweep.storage import find_study
 
 _QUICK = (
-    "data=iris", "trainer.max_epochs=3", "tracking.log_model=false", "tracking.sample_every=null",
+    "data=iris", "trainer.max_epochs=3", "tracking.log_model=false",
+    "tracking.figures=false", "tracking.sample_every=null",
     "architecture.hidden=[4]", "regularizer=[trouble]", "regularizer.trouble.seconds=0.5",
     "trainer.checkpoint_every=0",
 )  # fmt: skip

@@ -18,7 +18,8 @@ from dlframe.sweep.marks import PARENT, UID, reason
 from dlframe.sweep.storage import find_study
 
 _QUICK = (
-    "data=iris", "trainer.max_epochs=3", "tracking.log_model=false", "tracking.sample_every=null",
+    "data=iris", "trainer.max_epochs=3", "tracking.log_model=false",
+    "tracking.figures=false", "tracking.sample_every=null",
     "architecture.hidden=[4]", "tracking.wait=200",
 )  # fmt: skip
 _SEARCH = (

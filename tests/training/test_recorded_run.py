@@ -166,10 +166,11 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not(
     run, _, _ = recorded
     quiet = ["tracking.enabled=false", f"tracking.root={tmp_path}"]
     again = dlframe.train(*OVERRIDES, *quiet)
-    other = dlframe.train(*OVERRIDES, *quiet, "seed=4")
+    other = dlframe.train(*OVERRIDES, *quiet, "seed=4", "tracking.figures=false")
     keys = ("train/loss", "val/loss", "test/loss")
     assert {k: again.metrics[k] for k in keys} == {k: run.metrics[k] for k in keys}
     assert other.metrics["test/loss"] != run.metrics["test/loss"]
+    assert [(each.folder / "figures").exists() for each in (again, other)] == [True, False]
 
 
 def test_a_served_table_may_have_gaps_and_lack_unused_columns(

@@ -18,7 +18,13 @@ from dlframe.training.checkpoint import LAST
 from dlframe.training.resume import unfinished_like
 from dlframe.training.run import resume
 
-TINY = ("data=iris", "trainer.max_epochs=2", "tracking.wait=0", "tracking.log_model=false")
+TINY = (
+    "data=iris",
+    "trainer.max_epochs=2",
+    "tracking.wait=0",
+    "tracking.log_model=false",
+    "tracking.figures=false",
+)
 
 
 @pytest.fixture
