@@ -10,9 +10,10 @@ from optuna.trial import FrozenTrial
 
 from dlframe.analysis.drawing import INK, PALETTE, one_legend, plain
 from dlframe.analysis.labels import plain_text, shown
+from dlframe.sweep.goals import feasible, sign_of, value_of
 from dlframe.sweep.pace import Command, commands, seconds, utilisation
 from dlframe.sweep.scale import scale_of
-from dlframe.sweep.snapshot import Snapshot, better, feasible, value_of
+from dlframe.sweep.snapshot import Snapshot
 from dlframe.sweep.tally import Standing
 
 __all__ = ["COLOURS", "history_figure", "learning_figure", "timeline_figure"]
@@ -43,10 +44,10 @@ def history_figure(found: Snapshot) -> Figure | None:
     panels = figure.subplots(len(goals), 1, squeeze=False)[:, 0]
     for place, (axes, goal) in enumerate(zip(panels, goals, strict=True)):
         _draw_values(axes, found, place)
-        _mark(axes, [t.number for t in found.of("failed", "retried")], up=better(goal) > 0)
+        _mark(axes, [t.number for t in found.of("failed", "retried")], up=sign_of(goal) > 0)
         drawn = [value_of(each, place) for each in complete]
         drawn += _last_values(_ended_early(found)) if len(goals) == 1 else []
-        scale_of(drawn, better(goal)).apply(axes)
+        scale_of(drawn, sign_of(goal)).apply(axes)
         axes.set_ylabel(plain_text(goal.metric))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         plain(axes, "y")
@@ -73,7 +74,7 @@ def _draw_values(axes: Axes, found: Snapshot, place: int) -> None:
                 [t.number for t in trials], [value_of(t, place) for t in trials], "o", ms=5,
                 mfc=face, mec=COLOURS["complete"], alpha=0.85, label=label,
             )  # fmt: skip
-    sign, best = better(goal), math.inf
+    sign, best = sign_of(goal), math.inf
     steps: list[tuple[int, float]] = []
     for trial in good:
         best = min(best, sign * value_of(trial, place))
@@ -128,7 +129,7 @@ def learning_figure(found: Snapshot) -> Figure | None:
             axes.plot(steps[-1], values[-1], "x", color="#7a7a7a", ms=5, mew=1.4)
     every = [value for trial in drawn for value in trial.intermediate_values.values()]
     if any(map(math.isfinite, every)):
-        scale_of(every, better(found.definition.goals[0])).apply(axes)
+        scale_of(every, sign_of(found.definition.goals[0])).apply(axes)
     several = found.definition.seeds > 1
     axes.set_xlabel("seeds so far" if several else "epoch")
     axes.set_ylabel(plain_text(found.definition.goals[0].metric))

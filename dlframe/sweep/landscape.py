@@ -17,10 +17,11 @@ from dlframe.analysis.labels import plain_text, shown
 from dlframe.analysis.parallel import Axis, lines_figure, setting
 from dlframe.sweep.course import COLOURS
 from dlframe.sweep.definition import Parameter
+from dlframe.sweep.goals import feasible, sign_of, value_of
 from dlframe.sweep.importance import Importances
 from dlframe.sweep.rows import word
 from dlframe.sweep.scale import log_marks, mark_logarithms, scale_of
-from dlframe.sweep.snapshot import Snapshot, better, feasible, value_of
+from dlframe.sweep.snapshot import Snapshot
 from dlframe.sweep.space_trials import distribution_of
 
 __all__ = ["front_figure", "importances_figure", "parallel_figure", "slices_figure"]
@@ -73,10 +74,10 @@ def parallel_figure(found: Snapshot, order: Mapping[str, float]) -> Figure | Non
     scales = []
     for place, goal in enumerate(goals):
         values = [value_of(trial, place) for trial in complete]
-        scales.append(scale := scale_of(values, better(goal)))
+        scales.append(scale := scale_of(values, sign_of(goal)))
         shown_values = [min(max(value, scale.low), scale.high) for value in values]
         crossed.append(_measured(goal.metric, shown_values, logarithmic=scale.logarithmic))
-    smaller = better(goals[0]) > 0
+    smaller = sign_of(goals[0]) > 0
     says = "smaller" if smaller else "larger"
     return lines_figure(
         crossed,
@@ -116,7 +117,7 @@ def slices_figure(found: Snapshot, goal: int = 0) -> Figure | None:
         if place % across == 0:
             axes.set_ylabel(plain_text(found.definition.goals[goal].metric))
     values = [value_of(trial, goal) for trial in complete]
-    scale_of(values, better(found.definition.goals[goal])).apply(panels[0, 0])
+    scale_of(values, sign_of(found.definition.goals[goal])).apply(panels[0, 0])
     figure.colorbar(
         mpl.cm.ScalarMappable(norm, colours), ax=panels, label="trial", fraction=0.03, pad=0.02
     )
@@ -148,7 +149,7 @@ def front_figure(found: Snapshot) -> Figure | None:
             )  # fmt: skip
     if front:
         x, y = _points(front)
-        where = "post" if better(goals[0]) > 0 else "pre"
+        where = "post" if sign_of(goals[0]) > 0 else "pre"
         axes.step(x, y, where=where, color=PALETTE[1], lw=1.2)  # type: ignore[arg-type]
         axes.plot(x, y, "o", ms=6.5, color=PALETTE[1], label="Pareto front")
         for trial in front if len(front) <= _NAMED else ():
@@ -157,7 +158,7 @@ def front_figure(found: Snapshot) -> Figure | None:
                 textcoords="offset points", fontsize=8, color=INK,
             )  # fmt: skip
     says = [
-        f"{plain_text(goal.metric)} ({'smaller' if better(goal) > 0 else 'larger'} is better)"
+        f"{plain_text(goal.metric)} ({'smaller' if sign_of(goal) > 0 else 'larger'} is better)"
         for goal in goals
     ]
     axes.set(xlabel=says[0], ylabel=says[1])
@@ -254,7 +255,7 @@ def _draw_slice(
             color=PALETTE[1], mec="white", mew=0.6, label="best",
         )  # fmt: skip
     # At the edge where bad values are, out of the way of the good ones.
-    bad = 1.0 if better(found.definition.goals[goal]) > 0 else 0.0
+    bad = 1.0 if sign_of(found.definition.goals[goal]) > 0 else 0.0
     for how, colour, inward in (("pruned", "#8a8a8a", 0.04), ("failed", COLOURS["failed"], 0.1)):
         marked = [t for t in every if found.standings[t.number] == how]
         height = abs(bad - inward)

@@ -6,16 +6,20 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
 from dlframe.errors import ConfigError
 from dlframe.sweep.definition import Definition, Goal
+from dlframe.sweep.goals import feasible, sign_of, value_of
 from dlframe.sweep.marks import DEFINITION, FOLDER, is_idle
 from dlframe.sweep.storage import studies_folder
 from dlframe.sweep.tally import Numbers, Standing, numbers, standing, superseded
 
-__all__ = ["Snapshot", "better", "definition_of", "feasible", "snapshot", "taken", "value_of"]
+__all__ = ["Snapshot", "better", "definition_of", "snapshot", "taken"]
+
+better = sign_of
 
 
 def definition_of(study: optuna.Study) -> Definition:
@@ -71,19 +75,8 @@ class Snapshot:
         if len(self.definition.goals) > 1:
             return _front(complete, self.definition.goals)
         [goal] = self.definition.goals
-        sign = better(goal)
+        sign = sign_of(goal)
         return [min(complete, key=lambda trial: sign * value_of(trial))] if complete else []
-
-    @property
-    def improvements(self) -> list[tuple[int, float]]:
-        """Of one goal: number and value of each trial that was better than all before it."""
-        found: list[tuple[int, float]] = []
-        sign = better(self.definition.goals[0])
-        for trial in self.of("complete"):
-            value = value_of(trial)
-            if feasible(trial) and (not found or sign * value < sign * found[-1][1]):
-                found.append((trial.number, value))
-        return found
 
 
 def snapshot(study: optuna.Study) -> Snapshot:
@@ -116,36 +109,13 @@ def taken(study: optuna.Study | Snapshot) -> Snapshot:
     return study if isinstance(study, Snapshot) else snapshot(study)
 
 
-def better(goal: Goal) -> int:
-    """Return what a goal's values are to be multiplied by for the smallest to be the best."""
-    return 1 if goal.direction == "minimize" else -1
-
-
-def value_of(trial: FrozenTrial, place: int = 0) -> float:
-    """Return a completed trial's value of a goal."""
-    assert trial.values is not None
-    return float(trial.values[place])
-
-
-def feasible(trial: FrozenTrial) -> bool:
-    """Whether a trial keeps to all constraints."""
-    return all(excess <= 0 for excess in trial.constraints.values())
-
-
 def _front(trials: Sequence[FrozenTrial], goals: Sequence[Goal]) -> list[FrozenTrial]:
     """Return the trials that no other one is as good as everywhere and better somewhere."""
-    losses = {
-        trial.number: tuple(better(g) * value_of(trial, i) for i, g in enumerate(goals))
-        for trial in trials
-    }
-
-    def beaten(own: tuple[float, ...]) -> bool:
-        return any(
-            other != own and all(a <= b for a, b in zip(other, own, strict=True))
-            for other in losses.values()
-        )
-
-    return sorted(
-        (trial for trial in trials if not beaten(losses[trial.number])),
-        key=lambda trial: losses[trial.number],
-    )
+    signs = np.array([sign_of(goal) for goal in goals])
+    losses = np.array([trial.values for trial in trials]).reshape(-1, len(goals)) * signs
+    left, front = np.lexsort(losses.T[::-1]), []  # by the first goal, then by the next
+    while len(left):  # nothing beats the first that is left, and what it beats is done with
+        own = losses[left]
+        front += left[(own == own[0]).all(axis=1)].tolist()
+        left = left[(own < own[0]).any(axis=1)]
+    return [trials[place] for place in front]

@@ -6,6 +6,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dlframe.sweep.definition import Definition
 from dlframe.sweep.exhaustive import has_tried_all
+from dlframe.sweep.goals import feasible, sign_of, value_of
 from dlframe.sweep.marks import is_idle, reason
 from dlframe.sweep.tally import done, unfinished_retries
 
@@ -22,7 +23,7 @@ def why_over(
         definition: the study's.
         since: s since 1970; failures of before may have been mended.
     """
-    stops, goal = definition.stops, definition.goals[0]
+    stops = definition.stops
     if stops.n_trials is not None and done(trials, definition) >= stops.n_trials:
         return f"all {stops.n_trials} trials are done"
     own = [trial for trial in trials if not is_idle(trial)]
@@ -31,25 +32,43 @@ def why_over(
         return "every combination has been tried"
     if (said := gave_up(trials, definition, since)) is not None:
         return said
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and not is_idle(t)]
-    sign = 1 if goal.direction == "minimize" else -1
-    if stops.target is not None:
-        for trial in complete:
-            assert trial.values is not None
-            if sign * trial.values[0] <= sign * stops.target:
-                return f"trial {trial.number} reached {goal.metric} = {trial.values[0]:.6g}"
-    if stops.patience is not None and complete:
-        over = [*complete, *(t for t in trials if t.state == TrialState.PRUNED)]
-        over.sort(key=_ended)
-        best = min(complete, key=lambda t: (sign * (t.values or [0.0])[0], _ended(t)))
-        since = len(over) - 1 - over.index(best)
-        if since >= stops.patience:
-            return f"{since} trials in a row were no better than trial {best.number}"
-    return None
+    return _reached(trials, definition) or _stagnates(trials, definition)
 
 
 def _waiting(trials: Sequence[FrozenTrial]) -> bool:
     return any(trial.state == TrialState.WAITING for trial in trials)
+
+
+def _good(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that may be the best: those that break a constraint never are."""
+    own = [trial for trial in trials if not is_idle(trial)]
+    return [trial for trial in own if trial.state == TrialState.COMPLETE and feasible(trial)]
+
+
+def _reached(trials: Sequence[FrozenTrial], definition: Definition) -> str | None:
+    target, goal = definition.stops.target, definition.goals[0]
+    if target is None:
+        return None
+    for trial in _good(trials):
+        if sign_of(goal) * value_of(trial) <= sign_of(goal) * target:
+            return f"trial {trial.number} reached {goal.metric} = {value_of(trial):.6g}"
+    return None
+
+
+def _stagnates(trials: Sequence[FrozenTrial], definition: Definition) -> str | None:
+    most, sign = definition.stops.patience, sign_of(definition.goals[0])
+    good = _good(trials)
+    if most is None or not good:
+        return None
+    best = min(good, key=lambda trial: (sign * value_of(trial), _ended(trial)))
+    own = [trial for trial in trials if not is_idle(trial)]
+    over = [trial for trial in own if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    over.sort(key=_ended)
+    numbers = [trial.number for trial in over]
+    worse = len(over) - 1 - numbers.index(best.number)
+    if worse < most:
+        return None
+    return f"{worse} trials in a row were no better than trial {best.number}"
 
 
 def gave_up(

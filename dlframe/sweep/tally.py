@@ -32,14 +32,13 @@ def superseded(trials: Iterable[FrozenTrial]) -> frozenset[int]:
     )
 
 
-def counts(trial: FrozenTrial, definition: Definition, replaced: Collection[int] = ()) -> bool:
+def counts(trial: FrozenTrial, definition: Definition, replaced: Collection[int]) -> bool:
     """Whether a trial is one of the study's ``n_trials``: it is over, and no other takes its place.
 
     Args:
         trial: any of the study's trials.
         definition: the study's.
-        replaced: numbers of the trials that ``superseded`` finds among all. Without them only those
-            failures are known to be replaced that are begun again by themselves.
+        replaced: numbers of the trials that ``superseded`` finds among all.
     """
     if is_idle(trial):
         return False

@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from study_support import defined
 
 from dlframe.sweep.marks import ATTEMPT, INFRASTRUCTURE, REASON, RETRY_OF
-from dlframe.sweep.tally import counts, done, unfinished_retries
+from dlframe.sweep.tally import counts, done, superseded, unfinished_retries
 
 DEFINITION = defined(retries=1)
 
@@ -38,15 +38,15 @@ def trial(number: int, state: TrialState, reason: str | None = None, **more: Any
     ],
 )
 def test_what_is_over_counts(state: TrialState, reason: str | None, counted: bool) -> None:
-    assert counts(trial(0, state, reason), DEFINITION) is counted
+    assert done([trial(0, state, reason)], DEFINITION) == counted
     assert unfinished_retries([trial(0, state, reason)], DEFINITION) == []
 
 
 @pytest.mark.parametrize("reason", sorted(INFRASTRUCTURE - {"stopped"}))
 def test_a_trial_counts_no_sooner_than_its_last_attempt(reason: str) -> None:
     first = trial(0, TrialState.FAIL, reason)
-    assert not counts(first, DEFINITION)
-    assert counts(first, defined(retries=0)), "no retries are allowed"
+    assert done([first], DEFINITION) == 0
+    assert done([first], defined(retries=0)) == 1, "no retries are allowed"
     assert unfinished_retries([first], DEFINITION) == [first]
     assert unfinished_retries([first], defined(retries=0)) == []
 
@@ -55,8 +55,9 @@ def test_a_trial_counts_no_sooner_than_its_last_attempt(reason: str) -> None:
     assert unfinished_retries([first, waiting], DEFINITION) == []
 
     second = trial(1, TrialState.FAIL, reason, attempt=2, retry_of=0)
-    assert counts(second, DEFINITION)
     assert done([first, second], DEFINITION) == 1
+    assert counts(second, DEFINITION, superseded([first, second]))
+    assert not counts(first, defined(retries=0), superseded([first, second]))
     assert unfinished_retries([first, second], DEFINITION) == []
     assert done([first, second], defined(retries=2)) == 0
     assert unfinished_retries([first, second], defined(retries=2)) == [second]
