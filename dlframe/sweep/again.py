@@ -6,7 +6,7 @@ from typing import Any
 import optuna
 
 from dlframe.errors import ConfigError
-from dlframe.sweep.marks import ATTEMPT, RETRY_OF, UID, is_infrastructure
+from dlframe.sweep.marks import ATTEMPT, RETRY_OF, given, inherited, is_infrastructure
 from dlframe.sweep.snapshot import snapshot
 from dlframe.sweep.tally import attempt, superseded
 
@@ -54,9 +54,9 @@ def begin_again(study: optuna.Study, chosen: Sequence[int] | None = None) -> dic
     for number in failed if chosen is None else dict.fromkeys(chosen):
         trial = trials[number]
         marks: dict[str, Any] = {RETRY_OF: number, ATTEMPT: attempt(trial) + 1}
-        if is_infrastructure(trial) and UID in trial.user_attrs:
-            marks[UID] = trial.user_attrs[UID]
-        study.enqueue_trial(trial.params, user_attrs=marks)
+        if is_infrastructure(trial):
+            marks |= inherited(trial)
+        study.enqueue_trial(given(trial), user_attrs=marks)
         begun[number] = next(
             each.number
             for each in reversed(study.get_trials(deepcopy=False))

@@ -1,21 +1,31 @@
 """What the workers of a study agree on through its storage: who runs what, and how much is left."""
 
 import json
-import os
 import threading
 import time
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import optuna
-import psutil
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dlframe.sweep.definition import Definition
-from dlframe.sweep.marks import ATTEMPT, OWNER, REASON, RETRY_OF, SAID, UID, WORKER, Reason, reason
+from dlframe.sweep.marks import (
+    ATTEMPT,
+    OWNER,
+    REASON,
+    RETRY_OF,
+    SAID,
+    WORKER,
+    Reason,
+    given,
+    inherited,
+    reason,
+)
 from dlframe.sweep.stops import why_over
 from dlframe.sweep.tally import attempt, done, superseded, unfinished_retries
+from dlframe.sweep.workers import is_alive, sign_of_life
 
 __all__ = ["Ledger"]
 
@@ -38,10 +48,12 @@ class Ledger:
         self, study: optuna.Study, definition: Definition, worker: str, lease: float = LEASE
     ) -> None:
         self.study, self.definition, self.worker = study, definition, worker
-        self._lease, self._taking = lease, threading.Lock()
+        self._lease = lease
+        self._taking, self._seeing = threading.Lock(), threading.Lock()
         self._mine: set[int] = set()
-        self._seen: dict[str, tuple[Any, float]] = {}
-        self._beats, self._began = 0, time.time()
+        self._taken: set[int] = set()
+        self._quiet: dict[str, tuple[str, float]] = {}
+        self._beats, self._began, self._looked = 0, time.time(), time.monotonic()
         self._next_look = 0.0
 
     # --- signs of life ----------------------------------------------------------------------------
@@ -53,25 +65,44 @@ class Ledger:
             last: say that the worker has ended, whose trials are then nobody's.
         """
         self._beats += 1
-        started = psutil.Process().create_time()
-        place = {"host": os.uname().nodename, "pid": os.getpid(), "started": started}
-        self.study.set_user_attr(
-            WORKER + self.worker, {**place, "beat": self._beats, "at": time.time(), "ended": last}
-        )
+        sign = sign_of_life(self._began, self._beats, ended=last)
+        self.study.set_user_attr(WORKER + self.worker, sign)
 
-    def _is_lost(self, worker: str | None, known: dict[str, Any]) -> bool:
+    def place(self) -> tuple[int, int]:
+        """Return how many workers had joined before this one was known, and its place among them.
+
+        No two workers have the same, however they join at once: those that saw as many saw the same.
+        """
+        signs = {key: sign for key, sign in self.study.user_attrs.items() if key.startswith(WORKER)}
+        order = sorted(signs, key=lambda key: (signs[key].get("began", 0.0), key))
+        return len(order) - 1, order.index(WORKER + self.worker)
+
+    def look(self) -> dict[str, Any]:
+        """See who gives signs of life; return the study's attributes.
+
+        How long a worker has been quiet counts only while this one could see: where a storage is away
+        for all of them, nobody is lost by that.
+        """
+        known = self.study.user_attrs
+        with self._seeing:
+            now = time.monotonic()
+            passed, self._looked = now - self._looked, now
+            if passed > self._lease / 2:
+                self._quiet.clear()
+            for key in {*self._quiet, *(key for key in known if key.startswith(WORKER))}:
+                sign = json.dumps(known.get(key))
+                before, quiet = self._quiet.get(key, ("", 0.0))
+                self._quiet[key] = (sign, quiet + passed if sign == before else 0.0)
+        return known
+
+    def _is_lost(self, key: str, known: dict[str, Any]) -> bool:
         """Whether a worker is gone; who cannot be looked up is watched for a while first."""
-        found = known.get(WORKER + worker) if worker is not None else None
-        if found is not None and found["ended"]:
-            return True
-        if found is not None and found["host"] == os.uname().nodename:
-            return not _is_alive(found["pid"], found["started"])
-        key, sign = worker or "", json.dumps(found)
-        before = self._seen.get(key)
-        if before is None or before[0] != sign:
-            self._seen[key] = (sign, time.monotonic())
-            return False
-        return time.monotonic() - before[1] > self._lease
+        alive = is_alive(known[key]) if key in known else None
+        if alive is not None:
+            return not alive
+        with self._seeing:
+            _, quiet = self._quiet.setdefault(key, (json.dumps(known.get(key)), 0.0))
+        return quiet > self._lease
 
     def reap(self, *, at_once: bool = False) -> list[int]:
         """Close the trials of workers that are gone, which are then begun again; return their numbers.
@@ -79,30 +110,39 @@ class Ledger:
         Args:
             at_once: look although that was done a moment ago.
         """
-        now = time.monotonic()
-        if now < self._next_look and not at_once:
-            return []
-        self._next_look = now + min(2.0, self._lease / 4)
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        known: dict[str, Any] | None = None
-        lost = []
-        for trial in running:
-            owner = trial.user_attrs.get(OWNER)
-            if trial.number in self._mine:
-                continue
-            if known is None:
-                known = self.study.user_attrs
-            # Who was killed between asking and signing has left a trial that never began.
-            sign = owner if owner is not None else f"trial {trial.number}"
-            gone = owner == self.worker or self._is_lost(sign, known)
-            if gone and self._close(trial, owner):
-                lost.append(trial.number)
-        return lost
+        with self._taking:  # a trial that is just being taken is in the storage before it is mine
+            now = time.monotonic()
+            if now < self._next_look and not at_once:
+                return []
+            self._next_look = now + min(2.0, self._lease / 4)
+            running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            others = [trial for trial in running if trial.number not in self._mine]
+            if not others:
+                return []
+            known = self.look()
+            return [trial.number for trial in others if self._close_lost(trial, known)]
 
-    def _close(self, trial: FrozenTrial, owner: str | None) -> bool:
-        if owner is None:
-            return self.fail(trial.number, "surplus", "its worker was lost before it began")
-        return self.fail(trial.number, "lost", f"its worker {owner} is gone")
+    def _close_lost(self, trial: FrozenTrial, known: dict[str, Any]) -> bool:
+        """Close a trial if its worker is gone."""
+        owner = trial.user_attrs.get(OWNER)
+        if owner == self.worker:
+            # Its reply was lost, and it was asked for a second time; or its end could not be told.
+            why: Reason = "lost" if trial.number in self._taken else "surplus"
+            return self.fail(trial.number, why, "this worker does not train it")
+        if owner is not None:
+            gone = self._is_lost(WORKER + owner, known)
+            # What was to be closed already stays what it was to be closed as.
+            why = reason(trial) or "lost"
+            return gone and self.fail(trial.number, why, f"its worker {owner} is gone")
+        # Who was killed between asking and signing has left a trial that never began.
+        gone = self._is_lost(f"trial {trial.number}", known)
+        if not gone or not self.fail(
+            trial.number, "surplus", "its worker was lost before it began"
+        ):
+            return False
+        if values := given(trial):
+            self.study.enqueue_trial(values, user_attrs=trial.user_attrs)
+        return True
 
     # --- trials -----------------------------------------------------------------------------------
 
@@ -119,7 +159,7 @@ class Ledger:
                 if not self._is_surplus(trial, "another worker took it up"):
                     return trial
             trial = self.study.ask()
-            self._mine.add(trial.number)
+            self._note(trial)
             if self._is_surplus(trial, "another worker took the last one"):
                 return None
             trial.set_user_attr(OWNER, self.worker)
@@ -179,19 +219,22 @@ class Ledger:
             RETRY_OF: failed.number,
             ATTEMPT: attempt(failed) + further,
         }
-        if UID in failed.user_attrs:
-            attrs[UID] = failed.user_attrs[UID]
+        attrs |= inherited(failed)
         # It is this worker's from the start: one put in the queue would wait for ever if another
         # worker queued the same and took up its own.
         made = create_trial(
             state=TrialState.RUNNING,
             user_attrs=attrs,
-            system_attrs={"fixed_params": failed.params},
+            system_attrs={"fixed_params": given(failed)},
         )
         trial_id = self.study._storage.create_new_trial(self.study._study_id, made)
         trial = optuna.Trial(self.study, trial_id)
-        self._mine.add(trial.number)
+        self._note(trial)
         return trial
+
+    def _note(self, trial: optuna.Trial) -> None:
+        self._mine.add(trial.number)
+        self._taken.add(trial.number)
 
     def _has_room(self, trials: Sequence[FrozenTrial]) -> bool:
         most = self.definition.stops.n_trials
@@ -227,13 +270,3 @@ def _finished(
 ) -> int:
     replaced: Collection[int] = superseded(trials)
     return done([each for each in part if each.number not in replaced], definition)
-
-
-def _is_alive(pid: int, started: float) -> bool:
-    try:
-        process = psutil.Process(pid)
-        # A process that began at another time has only inherited the number.
-        same = abs(process.create_time() - started) < 1.0
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -5,8 +5,8 @@ from typing import Any, Literal
 from optuna.trial import FrozenTrial, TrialState
 
 __all__ = ["ATTEMPT", "COPIED", "DEFINITION", "FOLDER", "INFRASTRUCTURE", "OWNER", "PARENT",
-           "REASON", "RETRY_OF", "SAID", "UID", "WORKER", "Reason", "is_idle", "is_infrastructure",
-           "reason"]  # fmt: skip
+           "REASON", "RETRY_OF", "SAID", "UID", "UIDS", "WORKER", "Reason", "given",
+           "inherited", "is_idle", "is_infrastructure", "reason"]  # fmt: skip
 
 DEFINITION = "dlframe:definition"
 """Of a study: its ``Definition`` as JSON."""
@@ -19,7 +19,9 @@ WORKER = "dlframe:worker:"
 OWNER = "dlframe:owner"
 """Of a trial: id of the worker that runs it."""
 UID = "dlframe:uid"
-"""Of a trial: id of its run."""
+"""Of a trial: id of its run; with several seeds, of the first."""
+UIDS = "dlframe:uids"
+"""Of a trial with several seeds: ids of the runs begun so far, in the seeds' order."""
 ATTEMPT = "dlframe:attempt"
 """Of a trial: its number among the attempts at the same values; the first is 1."""
 RETRY_OF = "dlframe:retry_of"
@@ -60,3 +62,13 @@ def is_infrastructure(trial: FrozenTrial) -> bool:
 def is_idle(trial: FrozenTrial) -> bool:
     """Whether a trial is none of the study's own: asked for in vain, or taken over from another."""
     return reason(trial) == "surplus" or COPIED in trial.user_attrs
+
+
+def given(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the values that another attempt at a trial has: those drawn, and those it was to have."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
+def inherited(trial: FrozenTrial) -> dict[str, Any]:
+    """Return what another attempt takes over from a trial to go on with its runs."""
+    return {key: trial.user_attrs[key] for key in (UID, UIDS) if key in trial.user_attrs}

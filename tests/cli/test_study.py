@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import psutil
 import pytest
 from cli_support import environment, fresh, one_sentence
 from optuna.trial import TrialState
@@ -20,6 +19,7 @@ from dlframe.sweep.definition import Goal, Stops
 from dlframe.sweep.marks import ATTEMPT, DEFINITION, RETRY_OF, UID, WORKER
 from dlframe.sweep.snapshot import snapshot
 from dlframe.sweep.storage import journal_of, open_storage
+from dlframe.sweep.workers import sign_of_life
 
 Capture = pytest.CaptureFixture[str]
 FAIL, RUNNING = TrialState.FAIL, TrialState.RUNNING
@@ -130,19 +130,18 @@ def test_what_is_at_work_is_shown_with_its_worker(tmp_path: Path, capsys: Captur
     """A worker that lives, one that is dead, one whose number another process has, one elsewhere."""
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    here, me = os.uname().nodename, psutil.Process()
+    mine = sign_of_life(0.0, 1, ended=False)
     signs = {
-        "alive": (here, me.pid, me.create_time(), False),
-        "ended": (here, me.pid, me.create_time(), True),
-        "dead": (here, dead.pid, 0.0, False),
-        "other": (here, me.pid, 1.0, False),
-        "far": ("elsewhere", 1, 0.0, False),
+        "alive": mine,
+        "ended": {**mine, "ended": True},
+        "dead": {**mine, "pid": dead.pid},
+        "other": {**mine, "started": 1.0},
+        "far": {**mine, "host": "elsewhere"},
     }
     study = made(tmp_path, [
         trial(RUNNING, worker=name, params={"optimizer.lr": 0.01}, curve=(3.0, 2.5)) for name in signs
     ])  # fmt: skip
-    for name, (host, pid, started, ended) in signs.items():
-        sign = {"host": host, "pid": pid, "started": started, "beat": 1, "ended": ended}
+    for name, sign in signs.items():
         study.set_user_attr(WORKER + name, sign)
     found = as_json(capsys, "status", "study", "--root", str(tmp_path))
     gone = {each["worker"]: each["gone"] for each in found["running_trials"]}

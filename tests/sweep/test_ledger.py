@@ -6,20 +6,22 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import optuna
 import pytest
 from fault_support import another_database, postgres
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 from study_support import defined
 
 from dlframe.sweep.definition import Stops
 from dlframe.sweep.ledger import Ledger
-from dlframe.sweep.marks import ATTEMPT, DEFINITION, OWNER, RETRY_OF, UID, reason
+from dlframe.sweep.marks import ATTEMPT, DEFINITION, OWNER, RETRY_OF, UID, WORKER, reason
 from dlframe.sweep.storage import journal_of, open_storage
 from dlframe.sweep.tally import done
+from dlframe.sweep.workers import sign_of_life
 
 _FORK = multiprocessing.get_context("fork")
 
@@ -146,24 +148,132 @@ def test_who_was_killed_before_signing_leaves_nothing_behind(tmp_path: Path) -> 
     assert reason(study.get_trials()[0]) == "surplus"
 
 
+def _watched(ledger: Ledger, seconds: float) -> list[int]:
+    """Look for the lost again and again, as a worker does; return what was found."""
+    end, found = time.monotonic() + seconds, list[int]()
+    while time.monotonic() < end and not found:
+        found = ledger.reap(at_once=True)
+        time.sleep(0.05)
+    return found
+
+
+def _elsewhere(study: optuna.Study, beat: int) -> None:
+    """Give the sign of life of a worker on a machine that cannot be looked into."""
+    sign = {**sign_of_life(0.0, beat, ended=False), "host": "elsewhere"}
+    study.set_user_attr(f"{WORKER}far", sign)
+
+
 def test_a_worker_elsewhere_is_given_up_when_it_gives_no_sign_of_life(tmp_path: Path) -> None:
     url, stops = journal_of("s", tmp_path), Stops(n_trials=1)
     _study(url, "s", stops=stops)
     far = _ledger(url, "s", "far", stops=stops)
     assert far.take() is not None
-    place = {"host": "elsewhere", "pid": 1, "started": 0.0, "at": 0.0, "ended": False}
-    far.study.set_user_attr("dlframe:worker:far", {**place, "beat": 1})
+    _elsewhere(far.study, 1)
     near = _ledger(url, "s", "near", stops=stops)
-    assert near.reap(at_once=True) == []
-    time.sleep(0.7)
-    far.study.set_user_attr("dlframe:worker:far", {**place, "beat": 2})
-    assert near.reap(at_once=True) == []
-    time.sleep(0.7)
-    assert near.reap(at_once=True) == []
-    time.sleep(0.5)
-    assert near.reap(at_once=True) == [0]
+    assert _watched(near, 0.7) == []
+    _elsewhere(far.study, 2)
+    assert _watched(near, 0.7) == []
+    assert _watched(near, 5) == [0]
     # Who comes back is told that the trial is no longer its own.
     assert far.complete(0, [1.0]) is False
+
+
+def test_nobody_is_given_up_for_a_time_in_which_nobody_could_see(tmp_path: Path) -> None:
+    url, stops = journal_of("s", tmp_path), Stops(n_trials=1)
+    _study(url, "s", stops=stops)
+    far = _ledger(url, "s", "far", stops=stops)
+    assert far.take() is not None
+    _elsewhere(far.study, 1)
+    near = _ledger(url, "s", "near", stops=stops)
+    assert _watched(near, 0.5) == []
+    time.sleep(2)  # the storage does not answer: neither of them gets through to it
+    assert _watched(near, 0.7) == []
+    _elsewhere(far.study, 2)
+    assert _watched(near, 0.7) == []
+
+
+def test_workers_that_begin_at_once_have_places_of_their_own(url: str) -> None:
+    study = _study(url, "places")
+    barrier, places = _FORK.Barrier(6), _FORK.SimpleQueue()
+
+    def join(number: int) -> None:
+        ledger = _ledger(url, "places", f"w{number}")
+        barrier.wait(60)
+        ledger.beat()
+        places.put(ledger.place())
+
+    processes = [_FORK.Process(target=join, args=(number,)) for number in range(6)]
+    for process in processes:
+        process.start()
+    found = [places.get() for _ in processes]
+    for process in processes:
+        process.join(60)
+    assert len(set(found)) == 6
+    later = _ledger(url, "places", "later")
+    later.beat()
+    assert later.place() == (6, 6)
+    assert sum(key.startswith(WORKER) for key in study.user_attrs) == 7
+
+
+class _Slow(optuna.samplers.RandomSampler):
+    def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        time.sleep(0.5)
+
+
+def test_a_trial_is_not_lost_while_it_is_being_taken(tmp_path: Path) -> None:
+    url, stops = journal_of("s", tmp_path), Stops(n_trials=1)
+    _study(url, "s", stops=stops)
+    ledger = _ledger(url, "s", "w", stops=stops)
+    first = ledger.take()
+    assert first is not None
+    ledger.fail(first.number, "killed", "by somebody")
+    ledger.study.sampler = _Slow()
+    with ThreadPoolExecutor() as threads:
+        taking = threads.submit(ledger.take)
+        while not taking.done():
+            assert ledger.reap(at_once=True) == []
+        again = taking.result()
+    assert again is not None
+    assert ledger.reap(at_once=True) == []
+    assert ledger.complete(again.number, [1.0])
+
+
+def test_a_trial_that_nobody_asked_for_twice_costs_no_attempt(tmp_path: Path) -> None:
+    """As when the reply was lost to what had made it, and it was made again."""
+    url, stops = journal_of("s", tmp_path), Stops(n_trials=1)
+    study = _study(url, "s", stops=stops)
+    ledger = _ledger(url, "s", "w", stops=stops)
+    first = ledger.take()
+    assert first is not None
+    ledger.fail(first.number, "killed", "by somebody")
+    marks = {OWNER: "w", RETRY_OF: 0, ATTEMPT: 2}
+    study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs=marks))
+    assert ledger.reap(at_once=True) == [1]
+    again = ledger.take()
+    assert again is not None
+    assert again.user_attrs[ATTEMPT] == 2
+    assert ledger.complete(again.number, [1.0])
+    assert ledger.over() == "all 1 trials are done"
+
+
+def test_given_values_outlive_who_took_them(tmp_path: Path) -> None:
+    url, stops = journal_of("s", tmp_path), Stops(n_trials=2)
+    study = _study(url, "s", stops=stops)
+    study.enqueue_trial({"x": 0.25})
+    study.enqueue_trial({"x": 0.75}, user_attrs={RETRY_OF: 9, ATTEMPT: 2})
+    # Two workers die: one before it has drawn anything, one before it has signed.
+    gone = _ledger(url, "s", "gone", stops=stops)
+    gone.beat()
+    assert gone.take() is not None
+    gone.beat(last=True)
+    gone.study.ask()
+    ledger = _ledger(url, "s", "w", stops=stops)
+    assert sorted([*_watched(ledger, 0.2), *_watched(ledger, 5)]) == [0, 1]
+    _loop(ledger)
+    ended = study.get_trials(states=(TrialState.COMPLETE,))
+    assert sorted(t.params["x"] for t in ended) == [0.25, 0.75]
+    [retried] = [t for t in ended if t.params["x"] == 0.75]
+    assert (retried.user_attrs[RETRY_OF], retried.user_attrs[ATTEMPT]) == (9, 2)
 
 
 def test_an_attempt_keeps_its_run_and_stopping_costs_none(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from cli_support import end_delivery, environment
 from fault_support import another_database, postgres
 from optuna.trial import TrialState
 
-from dlframe.sweep.marks import OWNER, RETRY_OF, reason
+from dlframe.sweep.marks import OWNER, RETRY_OF, UID, reason
 from dlframe.sweep.storage import find_study
 
 _QUICK = (
@@ -49,9 +49,10 @@ def test_workers_come_and_are_killed(url: str, tmp_path: Path) -> None:
         f"hydra.sweeper.storage='{url}'",
     )  # fmt: skip
     study = _study(url, lambda study: len(study.trials) > 0)
+    (tmp_path / "elsewhere").mkdir()
     workers = [
-        _began(tmp_path, found, "worker", "many", "--storage", url, "--threads", "1")
-        for _ in range(3)
+        _began(place, found, "worker", "many", "--storage", url, "--threads", "1")
+        for place in (tmp_path, tmp_path / "elsewhere", tmp_path)
     ]
     victim, leaving = workers[0], workers[2]
 
@@ -87,6 +88,9 @@ def test_workers_come_and_are_killed(url: str, tmp_path: Path) -> None:
     assert "lost" in {reason(t) for t in trials}
     begun_again = {t.number for t in trials if reason(t) in ("lost", "stopped")}
     assert {t.user_attrs[RETRY_OF] for t in trials if RETRY_OF in t.user_attrs} == begun_again
+    runs = {t.user_attrs[UID] for t in trials if t.state == TrialState.COMPLETE}
+    assert all((tmp_path / "runs" / uid).is_dir() for uid in runs), "wherever a worker was started"
+    assert not list((tmp_path / "elsewhere").iterdir())
     end_delivery(tmp_path / "runs")
 
 

@@ -17,7 +17,7 @@ from worker_entries import objective
 
 from dlframe.errors import Stopped
 from dlframe.sweep.definition import Chosen, Definition, Goal, Stops
-from dlframe.sweep.marks import DEFINITION, FOLDER, SAID, reason
+from dlframe.sweep.marks import ATTEMPT, DEFINITION, FOLDER, RETRY_OF, SAID, UID, UIDS, reason
 from dlframe.sweep.storage import find_study, journal_of, open_storage, studies_folder
 from dlframe.sweep.worker import Worker
 
@@ -181,18 +181,63 @@ def test_the_time_of_a_command(tmp_path: Path) -> None:
     assert not any(t.state == TrialState.RUNNING for t in study.trials)
 
 
-def test_a_signal_ends_it_and_leaves_no_trial_running(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP])
+def test_a_signal_ends_it_and_leaves_no_trial_running(tmp_path: Path, number: int) -> None:
     study = _begun(tmp_path, 500)
 
     def stop() -> None:
         end = time.monotonic() + 60
         while len(study.get_trials(deepcopy=False)) < 3 and time.monotonic() < end:
             time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), number)
 
     threading.Thread(target=stop).start()
     with pytest.raises(Stopped) as raised:
         _work(study, "doze", slots=2)
-    assert raised.value.number == signal.SIGUSR1
+    assert raised.value.number == number
     assert len(study.trials) < 100
     assert not any(t.state == TrialState.RUNNING for t in study.trials)
+
+
+def test_a_trial_that_somebody_else_has_closed_costs_only_itself(tmp_path: Path) -> None:
+    study = _begun(tmp_path, 5)
+    other = find_study("s", tmp_path, None)
+
+    def close() -> None:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            if running := other.get_trials(states=(TrialState.RUNNING,)):
+                time.sleep(0.1)
+                other.tell(running[0].number, state=TrialState.FAIL)
+                return
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    _work(study, "crawl")
+    closing.join()
+    states = [t.state for t in study.trials]
+    assert (states.count(TrialState.FAIL), states.count(TrialState.COMPLETE)) == (1, 4)
+
+
+def test_a_retry_from_the_beginning_has_no_curve_yet(tmp_path: Path) -> None:
+    study = _begun(tmp_path, 2)
+    failed = study.ask()
+    for epoch in range(1, 4):
+        failed.report(1e9, epoch)
+    study.tell(failed, state=TrialState.FAIL)
+    values = {"optimizer": "adam", "optimizer.lr": 0.01, "architecture.hidden": "[32]"}
+    study.enqueue_trial(values, user_attrs={RETRY_OF: 0, ATTEMPT: 2})
+    _work(study, "descend")
+    assert max(study.trials[1].intermediate_values.values()) < 10
+
+
+def test_seeds_that_were_trained_are_not_trained_again(tmp_path: Path) -> None:
+    study = _begun(tmp_path, 1, seeds=3)
+    _work(study, "die_at_the_third")
+    first, again = study.trials
+    assert (reason(first), again.state) == ("killed", TrialState.COMPLETE)
+    begun = [line.split() for line in (tmp_path / "begun.txt").read_text().splitlines()]
+    assert [seed for seed, _ in begun] == ["0", "1", "2", "0", "1", "2"]
+    uids = [uid for _, uid in begun]
+    assert uids[:3] == uids[3:] == again.user_attrs[UIDS]
+    assert again.user_attrs[UID] == uids[0]

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from dlframe.errors import TrainingDivergedError
 from dlframe.sweep.order import Order, Outcome
+from dlframe.tracking.spool import FILE
 
 Report = Callable[[int, dict[str, float]], bool]
 
@@ -46,4 +48,24 @@ def nothing(order: Order, report: Report) -> Outcome:
 def doze(order: Order, report: Report) -> Outcome:
     """Take a while."""
     time.sleep(0.3)
+    return evaluate(order, report)
+
+
+def crawl(order: Order, report: Report) -> Outcome:
+    """Report slowly."""
+    for epoch in range(1, 5):
+        time.sleep(0.1)
+        report(epoch, {"val/loss": 1.0, "val/accuracy": 0.5})
+    return evaluate(order, report)
+
+
+def die_at_the_third(order: Order, report: Report) -> Outcome:
+    """Record which run begins, and be killed in that with the third seed, once."""
+    root, seed = Path(order.config["tracking"]["root"]), order.config["seed"]
+    (root / order.uid).mkdir(exist_ok=True)
+    (root / order.uid / FILE).touch()
+    with (root / "begun.txt").open("a") as begun:
+        begun.write(f"{seed} {order.uid}\n")
+    if seed == 2 and (root / "begun.txt").read_text().count("\n") == 3:
+        return Outcome(uid=order.uid, state="failed", reason="killed", said="by somebody")
     return evaluate(order, report)
