@@ -24,7 +24,6 @@ from dlframe.sweep.definition import Chosen, Definition, Goal, Limits, Parameter
 from dlframe.sweep.describe import FACTS
 from dlframe.sweep.frozen import Composer
 from dlframe.sweep.goals import read_constraint
-from dlframe.sweep.gpus import devices
 from dlframe.sweep.marks import DEFINITION, FOLDER
 from dlframe.sweep.order import Order
 from dlframe.sweep.pool import Pool
@@ -120,7 +119,7 @@ def plan(
         limits=Limits(
             timeout=options.trial_timeout,
             memory=options.trial_memory,
-            gpus=_gpus(options),
+            gpus=options.gpus_per_trial,
             retries=options.retries,
         ),
     )
@@ -308,9 +307,3 @@ def _pruner(wish: Chosen | str | None, goals: Sequence[Goal], epochs: int) -> Ch
             "hydra/sweeper/pruner out, or optimize one objective"
         )
     return wish
-
-
-def _gpus(options: SweepOptions) -> int:
-    if options.gpus_per_trial is not None:
-        return options.gpus_per_trial
-    return 1 if devices() else 0

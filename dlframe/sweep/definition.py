@@ -86,13 +86,14 @@ class Limits:
     Args:
         timeout: seconds.
         memory: MiB of its resident memory.
-        gpus: that it gets for itself, 0 for none of its own.
+        gpus: that it gets for itself, 0 for none of its own; None is one, where the worker that
+            runs it has any.
         retries: how often a trial is begun again that was killed, lost or ran out of memory or time.
     """
 
     timeout: float | None = None
     memory: int | None = None
-    gpus: int = 0
+    gpus: int | None = None
     retries: int = 1
 
 
