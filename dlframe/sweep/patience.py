@@ -9,7 +9,9 @@ from typing import Any
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 
-__all__ = ["Patient", "patient", "unreachable"]
+from dlframe.errors import StorageError
+
+__all__ = ["Patient", "patient", "unreachable", "wait_again", "wait_no_more"]
 
 _PATIENCE = 300.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
@@ -32,43 +34,86 @@ def unreachable(error: BaseException) -> bool:
     return name.startswith("grpc.") and callable(said) and said().name == "UNAVAILABLE"
 
 
+class _Wait:
+    """How long this process has waited for a storage, whichever of its connections asked.
+
+    Else each of them would wait anew, one after the other, once the worker has given up.
+    """
+
+    def __init__(self) -> None:
+        self.hurry = threading.Event()
+        self._since: float | None = None
+        self._told = False
+
+    def over(self) -> None:
+        """Note that the storage answers."""
+        self._since, self._told = None, False
+
+    def on(self, error: BaseException) -> bool:
+        """Note that it does not answer; return whether to go on waiting."""
+        now = time.monotonic()
+        self._since = self._since or now
+        waited = now - self._since
+        if waited > _PATIENCE or self.hurry.is_set():
+            return False
+        if waited > _ASIDE and not self._told:
+            self._told = True
+            said = " ".join(str(error).split("\n(Background")[0].split())[:200]
+            print(
+                f"dlframe: the study's storage does not answer ({said}); trying again for "
+                f"{_PATIENCE / 60:.0f} minutes",
+                file=sys.stderr,
+            )
+        return True
+
+
+_WAIT = _Wait()
+
+
+def wait_no_more() -> None:
+    """Wait for no storage from now on: the user wants the end."""
+    _WAIT.hurry.set()
+
+
+def wait_again() -> None:
+    """Wait for storages as usual, as another command begins."""
+    _WAIT.hurry.clear()
+
+
 class Patient(BaseStorage):
     """Hands calls on to a storage, again and again for five minutes while that does not answer.
 
     Args:
         storage: the storage.
-
-    Attributes:
-        hurry: once it is set, nothing is waited for any more.
     """
 
     def __init__(self, storage: BaseStorage) -> None:
         self._storage = storage
-        self.hurry = threading.Event()
 
     def _insist(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        began, pause, told = time.monotonic(), _FIRST_PAUSE, False
+        pause, again = _FIRST_PAUSE, False
         while True:
             try:
-                return call(*args, **options)
+                found = call(*args, **options)
             except UpdateFinishedTrialError:
-                if pause > _FIRST_PAUSE:  # the first call was carried out, only its reply was lost
+                _WAIT.over()
+                if again:  # the first call was carried out, only its reply was lost
                     return True
                 raise
+            except FileNotFoundError as error:  # a file that was deleted does not come back
+                raise StorageError(
+                    f"the study's storage is gone: there is no {error.filename!r} any more; begin the "
+                    "study anew with the same command"
+                ) from error
             except Exception as error:
-                waited = time.monotonic() - began
-                if not unreachable(error) or waited > _PATIENCE or self.hurry.is_set():
+                if not unreachable(error) or not _WAIT.on(error):
                     raise
-                if waited > _ASIDE and not told:
-                    told = True
-                    said = " ".join(str(error).split("\n(Background")[0].split())[:200]
-                    print(
-                        f"dlframe: the study's storage does not answer ({said}); trying again for "
-                        f"{_PATIENCE / 60:.0f} minutes",
-                        file=sys.stderr,
-                    )
-                self.hurry.wait(pause)
+                again = True
+                _WAIT.hurry.wait(pause)
                 pause = min(_LONGEST_PAUSE, pause * 2)
+            else:
+                _WAIT.over()
+                return found
 
 
 def _patiently(name: str) -> Callable[..., Any]:

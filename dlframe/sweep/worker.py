@@ -17,7 +17,7 @@ from dlframe.errors import Stopped, sentence
 from dlframe.sweep.definition import Definition
 from dlframe.sweep.ledger import LEASE, Ledger
 from dlframe.sweep.marks import DEFINITION
-from dlframe.sweep.patience import Patient
+from dlframe.sweep.patience import wait_again, wait_no_more
 from dlframe.sweep.pool import Pool
 from dlframe.sweep.pruners import make_pruner
 from dlframe.sweep.samplers import make_sampler
@@ -110,6 +110,7 @@ class Worker:
             threading.Thread(target=self._slot, name=f"dlframe-slot-{i}", daemon=True)
             for i in range(self.slots)
         ]
+        wait_again()
         with self._signals():
             self._ledger.beat()
             self._choose()
@@ -130,6 +131,7 @@ class Worker:
         if self._error is not None:
             raise self._error
         if self._number is not None:
+            wait_no_more()
             raise Stopped(self._number, "; the same command goes on with the study")
 
     def _slot(self) -> None:
@@ -183,8 +185,7 @@ class Worker:
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self._number is not None:
             self._hurry.set()
-            if isinstance(self.study._storage, Patient):  # one that is away is waited for no more
-                self.study._storage.hurry.set()
+            wait_no_more()
             return
         self._number = number
         self._stopping.set()

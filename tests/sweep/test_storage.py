@@ -3,9 +3,6 @@
 import multiprocessing
 import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -111,45 +108,3 @@ def test_the_lock_of_a_killed_writer_is_not_waited_for(tmp_path: Path) -> None:
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
     assert done.wait(20)
-
-
-_PROXY = """
-import sys, optuna
-optuna.storages.run_grpc_proxy_server(
-    optuna.storages.RDBStorage(sys.argv[1]), host="127.0.0.1", port=int(sys.argv[2]))
-"""
-
-
-def _proxy(place: Path, port: int) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", _PROXY, f"sqlite:///{place}/study.db", str(port)],
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def test_a_storage_that_is_away_for_a_while_is_waited_for(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = _proxy(tmp_path, port)
-    try:
-        study = optuna.create_study(
-            study_name="s", storage=open_storage(f"grpc://127.0.0.1:{port}")
-        )
-        _search(study, 2)
-        server.kill()
-        server.wait()
-        worker = threading.Thread(target=_search, args=(study, 3), daemon=True)
-        worker.start()
-        worker.join(7)
-        assert worker.is_alive()
-        server = _proxy(tmp_path, port)
-        worker.join(60)
-        assert not worker.is_alive()
-        assert [t.state.name for t in study.trials].count("COMPLETE") == 5
-        assert capfd.readouterr().err.count("does not answer") == 1
-    finally:
-        server.kill()
-        server.wait()
