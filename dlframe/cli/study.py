@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlframe.cli.parser import command_parser
 from dlframe.cli.study_best import best, trials
-from dlframe.cli.study_parts import add_place, of_one, read, short, study_of, where
+from dlframe.cli.study_parts import add_place, of_one, read, study_of, where
 from dlframe.cli.table import Cells, print_facts, print_table
 from dlframe.errors import ConfigError, DlframeError, did_you_mean
 
@@ -126,7 +126,7 @@ def _status(argv: list[str]) -> int:
     ).parse_args(argv)
     found = read(arguments)
     from dlframe.sweep.pace import busy_seconds, pace, told, utilisation
-    from dlframe.sweep.rows import named_values, row
+    from dlframe.sweep.rows import named_values, row, short
     from dlframe.sweep.workers import is_gone
 
     speed, used = pace(found), utilisation(found)
@@ -161,7 +161,10 @@ def _status(argv: list[str]) -> int:
     if running:
         print()
         header = ["running", "for", "latest", "worker", "params"]
-        cells = [_running(each, told) for each in running]
+        cells = [
+            [*_running(own, told), short(found, trial)]
+            for own, trial in zip(running, found.of("running"), strict=True)
+        ]
         print_table(header, cells)
     return 0
 
@@ -169,7 +172,7 @@ def _status(argv: list[str]) -> int:
 def _running(own: dict[str, Any], told: Callable[[float], str]) -> Cells:
     worker = f"{own['worker'] or 'unknown'}{' (gone)' if own['gone'] else ''}"
     since = "" if own["seconds"] is None else told(own["seconds"])
-    return [str(own["trial"]), since, own["latest"], worker, short(own["params"])]
+    return [str(own["trial"]), since, own["latest"], worker]
 
 
 def _latest(trial: "FrozenTrial") -> str:

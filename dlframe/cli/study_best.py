@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlframe.cli.study_parts import of_one, read, short, where
+from dlframe.cli.study_parts import of_one, read, where
 from dlframe.cli.table import print_facts, print_table
 from dlframe.errors import ConfigError
 from dlframe.tracking.where import root_option
@@ -158,7 +158,7 @@ def trials(argv: list[str]) -> int:
 
 def _print_trials(found: "Snapshot", chosen: "Sequence[FrozenTrial]") -> None:
     from dlframe.sweep.pace import told
-    from dlframe.sweep.rows import row
+    from dlframe.sweep.rows import row, short
 
     rows = []
     for trial in chosen:
@@ -171,7 +171,7 @@ def _print_trials(found: "Snapshot", chosen: "Sequence[FrozenTrial]") -> None:
         values = [f"{v:.4g}" for v in own["values"].values()] or [""] * len(found.definition.goals)
         took = "" if own["seconds"] is None else told(own["seconds"])
         rows.append(
-            [str(trial.number), state, *values, took, own["run"] or "", short(own["params"])]
+            [str(trial.number), state, *values, took, own["run"] or "", short(found, trial)]
         )
     goals = [goal.metric for goal in found.definition.goals]
     print_table(["trial", "state", *goals, "time", "run", "params"], rows)

@@ -3,7 +3,7 @@
 import argparse
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dlframe.cli.parser import command_parser
 from dlframe.tracking.where import root_option
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from dlframe.sweep.snapshot import Snapshot
 
-__all__ = ["add_place", "of_one", "read", "short", "study_of", "where"]
+__all__ = ["add_place", "of_one", "read", "study_of", "where"]
 
 
 def of_one(action: str, description: str, *examples: str) -> argparse.ArgumentParser:
@@ -49,11 +49,3 @@ def read(arguments: argparse.Namespace) -> "Snapshot":
     from dlframe.sweep.snapshot import snapshot
 
     return snapshot(study_of(arguments))
-
-
-def short(params: dict[str, Any]) -> str:
-    """Return a trial's values in one line."""
-    return " ".join(
-        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in params.items()
-    )

@@ -10,7 +10,8 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from dlframe.errors import sentence
-from dlframe.sweep.marks import SAID, UID, reason
+from dlframe.sweep import rows
+from dlframe.sweep.marks import SAID, reason
 from dlframe.sweep.pace import pace, seconds, told
 from dlframe.sweep.snapshot import Snapshot, snapshot
 
@@ -81,25 +82,14 @@ class Watch:
             if trial.state.is_finished() and trial.number not in self._known:
                 self._known.add(trial.number)
                 if self._as_json:
-                    print(json.dumps(row(trial, found)), flush=True)
+                    print(json.dumps(rows.row(found, trial)), flush=True)
                 else:
                     print(line(trial, found), file=sys.stderr, flush=True)
 
 
 def row(trial: FrozenTrial, found: Snapshot) -> dict[str, Any]:
     """Return a trial as plain values."""
-    took = seconds(trial, found.taken)
-    return {
-        "study": found.name,
-        "trial": trial.number,
-        "state": found.standings.get(trial.number, trial.state.name.lower()),
-        "values": trial.values,
-        "params": trial.params,
-        "seconds": took,
-        "run": trial.user_attrs.get(UID),
-        "reason": reason(trial),
-        "said": trial.user_attrs.get(SAID),
-    }
+    return rows.row(found, trial)
 
 
 def line(trial: FrozenTrial, found: Snapshot) -> str:
@@ -144,12 +134,11 @@ def _table(found: Snapshot) -> "RenderableType":
     ended.sort(key=lambda trial: trial.datetime_complete or found.taken, reverse=True)
     for trial in [*running, *ended][: max(_SHOWN, len(running))]:
         took = seconds(trial, found.taken)
-        params = " ".join(f"{k}={_short(v)}" for k, v in trial.params.items())
         table.add_row(
             str(trial.number),
             str(found.standings.get(trial.number, trial.state.name.lower())),
             _result(trial),
-            params[:_WIDEST],
+            rows.short(found, trial)[:_WIDEST],
             "" if took is None else told(took),
         )
     return table
@@ -162,7 +151,3 @@ def _result(trial: FrozenTrial) -> str:
         step = max(trial.intermediate_values)
         return f"{trial.intermediate_values[step]:.5g} after {step}"
     return str(reason(trial) or "")
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -19,7 +19,8 @@ from dlframe.sweep.tally import attempt
 from dlframe.sweep.trial import RESULT
 from dlframe.tracking.whole import read_json
 
-__all__ = ["command", "epochs", "logs", "named_values", "overrides", "params", "row", "word"]
+__all__ = ["command", "epochs", "logs", "named_values", "overrides", "params", "row", "short",
+           "word"]  # fmt: skip
 
 _LOG = "log.txt"
 
@@ -37,6 +38,11 @@ def params(found: Snapshot, trial: FrozenTrial) -> dict[str, str]:
     return {
         own.name: word(own, trial.params[own.name]) for own in space if own.name in trial.params
     }
+
+
+def short(found: Snapshot, trial: FrozenTrial) -> str:
+    """Return what a trial has of each dimension, in one line."""
+    return " ".join(f"{name}={text}" for name, text in params(found, trial).items())
 
 
 def named_values(found: Snapshot, trial: FrozenTrial) -> dict[str, float]:
@@ -80,8 +86,9 @@ def logs(found: Snapshot, trial: FrozenTrial) -> list[Path]:
 
 
 def row(found: Snapshot, trial: FrozenTrial) -> dict[str, Any]:
-    """Return a trial as plain values."""
+    """Return a trial as plain values, the same wherever one is printed as JSON."""
     return {
+        "study": found.name,
         "trial": trial.number,
         "state": found.standings[trial.number],
         "reason": reason(trial),

@@ -104,7 +104,7 @@ def test_the_best_runs_of_an_experiment_are_tried_first(place: Path) -> None:
     assert done.returncode == 0, done.stderr
     trial, summary = map(json.loads, done.stdout.splitlines())
     assert trial["params"] == best.params
-    assert trial["values"] == [best.value]
+    assert trial["values"] == {"val/accuracy": best.value}
     assert (summary["study"], summary["best"][0]["trial"]) == ("w", 0)
 
 
