@@ -11,7 +11,7 @@ from dlframe.errors import ConfigError, did_you_mean
 from dlframe.sweep.definition import Goal
 
 __all__ = ["Broken", "Constraint", "broken_by", "feasible", "metric_for", "read_constraint",
-           "sign_of", "value_of", "values_of"]  # fmt: skip
+           "sign_of", "title_of", "value_of", "values_of"]  # fmt: skip
 
 _CONSTRAINT = re.compile(r"\s*([\w/.-]+)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*")
 
@@ -48,6 +48,11 @@ def metric_for(name: str, metrics: Mapping[str, float]) -> str | None:
 def sign_of(goal: Goal) -> int:
     """Return what a goal's values are to be multiplied by for the smallest to be the best."""
     return 1 if goal.direction == "minimize" else -1
+
+
+def title_of(goal: Goal) -> str:
+    """Return a goal's metric with what of it is better."""
+    return f"{goal.metric} ({'smaller' if sign_of(goal) > 0 else 'larger'} is better)"
 
 
 def values_of(goals: Sequence[Goal], metrics: Mapping[str, float]) -> list[float]:

@@ -17,7 +17,7 @@ from dlframe.analysis.labels import plain_text, shown
 from dlframe.analysis.parallel import Axis, lines_figure, setting
 from dlframe.sweep.course import COLOURS
 from dlframe.sweep.definition import Parameter
-from dlframe.sweep.goals import feasible, sign_of, value_of
+from dlframe.sweep.goals import feasible, sign_of, title_of, value_of
 from dlframe.sweep.importance import Importances
 from dlframe.sweep.rows import word
 from dlframe.sweep.scale import log_marks, mark_logarithms, scale_of
@@ -77,13 +77,11 @@ def parallel_figure(found: Snapshot, order: Mapping[str, float]) -> Figure | Non
         scales.append(scale := scale_of(values, sign_of(goal)))
         shown_values = [min(max(value, scale.low), scale.high) for value in values]
         crossed.append(_measured(goal.metric, shown_values, logarithmic=scale.logarithmic))
-    smaller = sign_of(goals[0]) > 0
-    says = "smaller" if smaller else "larger"
     return lines_figure(
         crossed,
         [value_of(trial) for trial in complete],
-        label=f"{goals[0].metric} ({says} is better)",
-        smaller=smaller,
+        label=title_of(goals[0]),
+        smaller=sign_of(goals[0]) > 0,
         norm=scales[0].norm(),
     )
 
@@ -157,11 +155,7 @@ def front_figure(found: Snapshot) -> Figure | None:
                 f"{trial.number}", (value_of(trial, 0), value_of(trial, 1)), (5, 4),
                 textcoords="offset points", fontsize=8, color=INK,
             )  # fmt: skip
-    says = [
-        f"{plain_text(goal.metric)} ({'smaller' if sign_of(goal) > 0 else 'larger'} is better)"
-        for goal in goals
-    ]
-    axes.set(xlabel=says[0], ylabel=says[1])
+    axes.set(xlabel=plain_text(title_of(goals[0])), ylabel=plain_text(title_of(goals[1])))
     plain(axes, "both")
     one_legend(figure, axes)
     return figure

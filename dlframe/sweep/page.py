@@ -14,6 +14,7 @@ import dlframe
 from dlframe.analysis.page import html_image, html_list, html_page, html_table
 from dlframe.analysis.tables import NONE, Table, number
 from dlframe.sweep.definition import Chosen, Goal
+from dlframe.sweep.goals import title_of
 from dlframe.sweep.importance import Importances
 from dlframe.sweep.marks import SAID, UID, reason
 from dlframe.sweep.pace import busy_seconds, told, utilisation
@@ -82,7 +83,7 @@ def best_table(found: Snapshot, most: int = _MOST_BEST) -> Table:
     if len(found.definition.goals) == 1:
         [trial] = found.best
         rows = [
-            *([_goal(goal), f"{value:.6g}"] for goal, value in _results(found, trial)),
+            *([title_of(goal), f"{value:.6g}"] for goal, value in _results(found, trial)),
             *([name, text] for name, text in params(found, trial).items()),
             ["run", trial.user_attrs.get(UID, NONE)],
         ]
@@ -97,16 +98,12 @@ def best_table(found: Snapshot, most: int = _MOST_BEST) -> Table:
         ]
         for trial, each in zip(best, chosen, strict=True)
     ]  # fmt: skip
-    columns = ["trial", *map(_goal, found.definition.goals), *names, "run"]
+    columns = ["trial", *map(title_of, found.definition.goals), *names, "run"]
     return Table("", columns, rows, words=len(columns))
 
 
 def _results(found: Snapshot, trial: FrozenTrial) -> list[tuple[Goal, float]]:
     return list(zip(found.definition.goals, trial.values or (), strict=False))
-
-
-def _goal(goal: Goal) -> str:
-    return f"{goal.metric} ({'smaller' if goal.direction == 'minimize' else 'larger'} is better)"
 
 
 def _line(found: Snapshot) -> str:

@@ -15,10 +15,11 @@ from dlframe.analysis.multirun import await_delivery
 from dlframe.analysis.remote import MULTIRUN_TAG
 from dlframe.errors import RunTakenError, sentence
 from dlframe.sweep.definition import Chosen, Definition
+from dlframe.sweep.goals import sign_of
 from dlframe.sweep.note import note
 from dlframe.sweep.pace import busy_seconds, utilisation
 from dlframe.sweep.plots import FIGURES, export
-from dlframe.sweep.snapshot import Snapshot, better, snapshot
+from dlframe.sweep.snapshot import Snapshot, snapshot
 from dlframe.sweep.space_words import describe
 from dlframe.tracking import names
 from dlframe.tracking.code_state import code_state
@@ -178,7 +179,7 @@ def _tags(definition: Definition, storage: str | None) -> dict[str, str]:
         tags["dlframe.study.storage"] = without_credentials(storage)
     if len(definition.goals) == 1:
         [goal] = definition.goals
-        tags |= {PRIMARY: goal.metric, MODE: "min" if better(goal) > 0 else "max"}
+        tags |= {PRIMARY: goal.metric, MODE: "min" if sign_of(goal) > 0 else "max"}
     return tags
 
 
@@ -238,7 +239,7 @@ def _metrics(found: Snapshot) -> dict[str, float]:
         values["study/utilisation"] = used
     for place, goal in enumerate(goals if found.best else ()):
         # Of several goals each one's best, which no single trial may have.
-        best = min(better(goal) * (trial.values or [])[place] for trial in found.best)
+        best = min(sign_of(goal) * (trial.values or [])[place] for trial in found.best)
         name = "study/best_value" if len(goals) == 1 else f"study/best_value/{goal.metric}"
-        values[name] = better(goal) * best
+        values[name] = sign_of(goal) * best
     return values

@@ -117,7 +117,7 @@ def test_more_than_there_are_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"have 1 GPU for itself, and .* may use 0"):
         Gpus(1, [], tmp_path)
     with pytest.raises(ConfigError, match="have 10000 GPUs for itself"):
-        Worker(made(tmp_path, limits=Limits(gpus=10_000)))
+        Worker(made(tmp_path, limits=Limits(gpus=10_000), execution="inline"))
 
 
 def _hold(folder: Path, held: Event) -> None:
