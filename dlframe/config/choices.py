@@ -1,6 +1,7 @@
 """The overrides that choose components or presets."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,14 @@ from dlframe.config.source import AUTO, AUTO_GROUPS, CONF, OPTUNA, PARTS, SWEEP,
 from dlframe.errors import ConfigError, did_you_mean
 from dlframe.plugin import KINDS, registry
 
-__all__ = ["HOW_TO_SEARCH", "check_choices", "is_group", "names_of_group", "refuse_lists"]
+__all__ = [
+    "HOW_TO_SEARCH",
+    "check_choices",
+    "is_group",
+    "names_of_group",
+    "refuse_lists",
+    "refuse_ranges",
+]
 
 _LIST = re.compile(rf"({'|'.join(kind.name for kind in KINDS.values() if not kind.many)})=\s*\[")
 
@@ -55,6 +63,24 @@ def check_choices(
         elif values_of(override):
             chosen.append(f"{override.key_or_group}={next(override.sweep_string_iterator())}")
     return chosen
+
+
+def refuse_ranges(overrides: Sequence[Override]) -> None:
+    """Refuse ranges, from which a search draws, where none is begun.
+
+    Raises:
+        ConfigError: an override has a range, and nothing says how to search it.
+    """
+    if is_sweep([str(o.input_line) for o in overrides]) or any(
+        o.key_or_group == SWEEPER for o in overrides
+    ):
+        return
+    for override in overrides:
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            raise ConfigError(
+                f"{override.key_or_group} has a range of values, in which a sweep searches; begin one "
+                f"with `dlframe train sweep=tpe {shlex.quote(str(override.input_line))}`"
+            )
 
 
 def refuse_lists(overrides: Sequence[str], config_dir: Path | None) -> None:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from dlframe.config.assignments import OWN_PRESET, check_search, check_values
-from dlframe.config.choices import check_choices, is_group, refuse_lists
+from dlframe.config.choices import check_choices, is_group, refuse_lists, refuse_ranges
 from dlframe.config.overrides import is_sweep, parse, sentence_of
 from dlframe.config.source import CONF, register, searching
 from dlframe.errors import ConfigError, DlframeError
@@ -109,6 +109,7 @@ def _fault(overrides: Sequence[str], config_dir: Path | None, *, many: bool) -> 
     """What is wrong with the first override at fault, if one is."""
     try:
         parsed = [parse(text) for text in overrides]
+        refuse_ranges(parsed)
         chosen = check_choices(parsed, config_dir, many=many)
         searches = is_sweep(overrides)
         if searches:  # the trials have choices of their own

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from dlframe.errors import ConfigError
+from dlframe.errors import ConfigError, did_you_mean
 
 __all__ = ["check_launcher"]
 
@@ -20,10 +20,16 @@ def check_launcher(name: str) -> None:
     """Make sure that a launcher is installed, if it is one of those that are well known.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: it is not, or is called otherwise.
     """
     package = _PACKAGES.get(name)
     if package is None:
+        known = ("basic", *_PACKAGES)
+        if name not in known and (near := did_you_mean(name, known)):
+            raise ConfigError(
+                f"no launcher is called {name!r}; {near}there are {', '.join(known)} and those of "
+                "Hydra's other plugins"
+            )
         return
     module = package.replace("-", "_")
     try:

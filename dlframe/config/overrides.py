@@ -9,7 +9,7 @@ from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
 from dlframe.config.source import OPTUNA, SWEEP, SWEEPER
-from dlframe.errors import ConfigError
+from dlframe.errors import ConfigError, did_you_mean
 
 __all__ = ["first_job", "is_sweep", "parse", "sentence_of", "values_of"]
 
@@ -43,11 +43,27 @@ def parse(text: str) -> Override:
 _EVALUATING = " while evaluating "
 
 
+_EXAMPLES = {
+    "choice": "choice(8,16,32)",
+    "glob": "glob(*)",
+    "int": "int(interval(1,10))",
+    "interval": "interval(1e-4,1e-1)",
+    "range": "range(10,100,10)",
+    "tag": "tag(log,interval(1e-4,1e-1))",
+}
+
+
 def _wrong_call(said: str) -> str:
     call, _, reason = said.partition(_EVALUATING)[2].partition(": ")
-    if "NoneType is incompatible" in reason and "choice(" in call:
+    name = call.partition("(")[0].lstrip("'")
+    unknown, _, known = reason.partition(" Available: ")
+    if known:
+        near = did_you_mean(name, known.split(","))
+        return f"{unknown[0].lower()}{unknown[1:]}; {near}there are {', '.join(known.split(','))}"
+    if "NoneType is incompatible" in reason and name == "choice":
         return "choice() takes no null; write the values without it, as in <one>,null"
-    return f"{reason}; write {call.partition('(')[0].lstrip(chr(39))}() with other values"
+    remedy = f"write it as in {_EXAMPLES[name]}" if name in _EXAMPLES else "give it other values"
+    return f"{reason.replace(chr(39), '')}; {remedy}"
 
 
 def sentence_of(error: BaseException) -> str:

@@ -307,6 +307,7 @@ def test_a_mistake_in_a_search_is_one_sentence(overrides: list[str], message: st
         (["hydra.sweeper.sampler.sigma0=5", "seed=1,2"], "is an option of a search"),
         (["hydra/sweeper/sampler=tpe", "seed=1,2"], "is of a search; begin one with sweep=tpe"),
         (["optimizer.lr@sgd=0.1,0.2"], "every group has its place"),
+        (["optimizer.lr=interval(0.1,1)"], "`dlframe train sweep=tpe 'optimizer.lr=interval(0.1,1)'`"),
     ],
 )  # fmt: skip
 def test_a_search_that_is_none_is_one_sentence(overrides: list[str], message: str) -> None:

@@ -294,6 +294,8 @@ def test_ranges_of_a_searched_regularizer_are_searched_too() -> None:
         (["optimizer.lr=range(1,0.5)"], r"the range\(1,0.5,1\) of optimizer.lr is empty"),
         (["seed=range(1,5,0)"], "has the step 0"),
         (["optimizer.lr=choice()"], "empty choice is not legal"),
+        (["optimizer.lr=intervall(0,1)"], "unknown function 'intervall'; did you mean 'interval'"),
+        (["optimizer.lr=interval(1e-4 1e-1)"], r"argument: end; write it as in interval\(1e-4,1e-1\)"),
         (["optimizer.lr=choice(1,null)"], "takes no null; write the values without it"),
         (["optimizer.lr=0.1,0.1"], "has the choices 0.1 and 0.1, which are one value to a study"),
         (["trainer.limit_train=1,1.0"], "has the choices 1 and 1.0, which are one value"),
