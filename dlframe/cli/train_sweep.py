@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dlframe.config.settings import SweepOptions
 from dlframe.config.signature import dataclass_options
 from dlframe.config.validate import checked
-from dlframe.errors import ConfigError, sentence
+from dlframe.errors import ConfigError, Stopped, sentence
 from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.where import root_option
 
@@ -153,8 +153,23 @@ def _show_plan(made: "Plan", options: SweepOptions) -> None:
         ("folder", str(made.folder)),
     ):
         console.print(f"{name:<11} {text}", highlight=False, soft_wrap=True, markup=False)
+    for text in _remarks(made, options):
+        console.print(f"            {text}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _remarks(made: "Plan", options: SweepOptions) -> list[str]:
+    """Say which study of its name this is."""
+    name, said = made.definition.name, []
     if made.study is not None:
-        console.print("            goes on with the study of an earlier command", highlight=False)
+        said.append("goes on with this study of an earlier command; --fresh begins another")
+    if made.edited:
+        said.append(
+            "the files in --config-dir are not those that it began with; it goes on with what it keeps "
+            "of them in its folder, --fresh takes them as they are"
+        )
+    if options.fresh:
+        said.append(f"the same command without --fresh goes on with {name}")
+    return said
 
 
 def _plain_plan(made: "Plan") -> dict[str, Any]:
@@ -164,6 +179,7 @@ def _plain_plan(made: "Plan") -> dict[str, Any]:
     return {
         "study": definition.name,
         "exists": made.study is not None,
+        "edited": made.edited,
         "storage": without_credentials(made.storage),
         "folder": str(made.folder),
         "fixed": list(definition.fixed),
@@ -192,20 +208,21 @@ def _run(
     from dlframe.config.validate import settings
     from dlframe.sweep.begin import begin
     from dlframe.sweep.conduct import work
+    from dlframe.sweep.existing import alone
     from dlframe.sweep.live import Watch
     from dlframe.sweep.marks import PARENT
     from dlframe.sweep.parent import Parent
     from dlframe.sweep.plots import export
     from dlframe.sweep.storage import open_storage
 
-    study = begin(made, options)
     tracking = settings(made.config, "tracking")
     parent = None
-    if tracking["enabled"]:
-        parent = Parent(
-            made.definition, tracking, command, study.user_attrs.get(PARENT), storage=made.storage
-        )
-        study.set_user_attr(PARENT, parent.id)
+    with alone(made.folder):
+        study = begin(made, options)
+        if tracking["enabled"]:
+            known = study.user_attrs.get(PARENT)
+            parent = Parent(made.definition, tracking, command, known, storage=made.storage)
+            study.set_user_attr(PARENT, parent.id)
     shown = optuna.load_study(study_name=study.study_name, storage=open_storage(made.storage))
     status: Any = "FAILED"
     said: str | None = None
@@ -213,8 +230,11 @@ def _run(
         with Watch(shown, as_json=as_json):
             work(made, study, options, launcher, pool, command)
         status = "FINISHED"
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         status = "KILLED"
+        if options.fresh and isinstance(stop, Stopped):
+            said = f"; the same command without --fresh goes on with the study {study.study_name}"
+            raise Stopped(stop.number, said) from None
         raise
     except Exception as error:
         said = sentence(error)
@@ -226,10 +246,10 @@ def _run(
             note = parent.wait() if status != "KILLED" else None
         else:
             export(study, made.folder)
-        _report(study, note, as_json=as_json)
+        _report(study, note, as_json=as_json, fresh=options.fresh)
 
 
-def _report(study: "optuna.Study", note: str | None, *, as_json: bool) -> None:
+def _report(study: "optuna.Study", note: str | None, *, as_json: bool, fresh: bool) -> None:
     """Say what came out of a study."""
     from dlframe.sweep.live import row
     from dlframe.sweep.snapshot import snapshot
@@ -255,6 +275,8 @@ def _report(study: "optuna.Study", note: str | None, *, as_json: bool) -> None:
     if found.best:
         lines.append(("train it", f"dlframe train +from={found.name}" + _root_override(found)))
     lines.append(("more", f"dlframe study status {found.name}{where}"))
+    if fresh:
+        lines.append(("go on", "the same command without --fresh goes on with this study"))
     lines += [("note", note)] if note else []
     for name, text in lines:
         console.print(f"{name:<11} {text}", highlight=False, soft_wrap=True, markup=False)

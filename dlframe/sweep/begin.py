@@ -1,10 +1,8 @@
 """From a command's options to a study: a new one, or that which the same command began before."""
 
-import hashlib
-import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,22 +20,24 @@ from dlframe.config.validate import settings
 from dlframe.errors import ConfigError, did_you_mean
 from dlframe.sweep.definition import Chosen, Definition, Goal, Limits, Parameter, Stops
 from dlframe.sweep.describe import FACTS
+from dlframe.sweep.existing import check_own, check_same, latest, name_of, unused
 from dlframe.sweep.frozen import Composer
 from dlframe.sweep.goals import read_constraint
 from dlframe.sweep.marks import DEFINITION, FOLDER
 from dlframe.sweep.order import Order
+from dlframe.sweep.own_files import KEPT, read_files, write_files
 from dlframe.sweep.pool import Pool
+from dlframe.sweep.snapshot import definition_of
 from dlframe.sweep.space import build_space, propose
-from dlframe.sweep.storage import journal_of, open_storage, studies_folder
-from dlframe.sweep.tally import done
-from dlframe.sweep.warm import check_warm, warm_up
+from dlframe.sweep.storage import check_name, check_place, journal_of, open_storage, studies_folder
+from dlframe.sweep.warm import Start, gather, has_begun, warm_up
 from dlframe.tracking.recorder import new_uid
 from dlframe.tracking.whole import read_json
 
 __all__ = ["Plan", "begin", "first_trial", "plan"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A study before it is begun.
 
@@ -47,6 +47,9 @@ class Plan:
         storage: the address of where it is kept.
         folder: where its results go.
         study: that of an earlier command; None for a new one.
+        start: what it begins with.
+        files: the user's own YAML files, by path.
+        edited: whether they are others than those that the study goes on with.
     """
 
     definition: Definition
@@ -54,6 +57,26 @@ class Plan:
     storage: str
     folder: Path
     study: optuna.Study | None
+    start: Start
+    files: dict[str, bytes]
+    edited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What the overrides of a command come to.
+
+    Args:
+        fixed: those that all trials share.
+        space: what is searched.
+        first: overrides of a first trial.
+        config: of that trial.
+    """
+
+    fixed: tuple[str, ...]
+    space: tuple[Parameter, ...]
+    first: list[str]
+    config: dict[str, Any]
 
 
 def plan(
@@ -64,7 +87,7 @@ def plan(
     config_dir: Path | None,
     pool: Callable[[], Pool],
 ) -> Plan:
-    """Find out what a command asks for, and whether all of it goes together.
+    """Find out what a command asks for, and whether all of it goes together; nothing is written.
 
     Args:
         overrides: of the trials, some of which sweep.
@@ -78,36 +101,41 @@ def plan(
         ConfigError: it does not; said before any trial begins.
         StorageError: the storage cannot be reached.
     """
-    fixed, space = build_space(overrides, options.params, auto=options.auto, config_dir=config_dir)
+    draft = _drafted(overrides, options, config_dir)
     for text in options.constraints:
         read_constraint(text)
-    first = first_trial(fixed, space)
-    config = Composer(config_dir)(first)
-    tracking = settings(config, "tracking")
-    root = Path(tracking["root"]).absolute()
-    name = options.study_name or _name(config, fixed, space, options)
-    storage = options.storage or journal_of(name, root)
-    folder = studies_folder(root) / name
-    study = _existing(name, storage)
-    before = Definition.from_json(study.user_attrs[DEFINITION]) if study is not None else None
-    if before is not None and not options.objective and not options.direction:
-        goals, epochs = before.goals, before.epochs
+    root = Path(settings(draft.config, "tracking")["root"]).absolute()
+    base = options.study_name or name_of(draft.config, draft.fixed, draft.space, options)
+    check_name(base)
+    study = None
+    if options.fresh:
+        name = unused(base, options.storage, root)
     else:
-        facts = _facts(config, first, pool())
-        goals, epochs = _goals(options, facts), facts["epochs"]
+        name, study = latest(base, options.storage, root)
+    folder = studies_folder(root) / name
+    before = definition_of(study) if study is not None else None
+    files, kept = read_files(config_dir, root), str(folder / KEPT) if config_dir else None
+    edited = False
+    if before is not None:
+        base, kept = before.base or name, before.config_dir
+        own = Path(kept) if kept else None
+        if config_dir is not None and files != read_files(own, root):
+            edited, draft = True, _drafted(overrides, options, own)
+    goals, epochs = _aims(options, draft, before, pool)
     definition = Definition(
         name=name,
-        fixed=fixed,
-        space=space,
+        base=base,
+        fixed=draft.fixed,
+        space=draft.space,
         goals=goals,
         constraints=tuple(options.constraints),
         sampler=sampler,
-        pruner=_pruner(pruner, goals, epochs),
+        pruner=_pruner(pruner, goals, epochs, options.seeds),
         seed=options.seed,
         seeds=options.seeds,
         epochs=epochs,
         root=str(root),
-        config_dir=str(config_dir.absolute()) if config_dir else None,
+        config_dir=kept,
         execution=options.execution,
         stops=Stops(
             n_trials=options.n_trials,
@@ -123,16 +151,21 @@ def plan(
             retries=options.retries,
         ),
     )
+    start = Start()
     if study is not None and before is not None:
-        if options.fresh:
-            study = None
-            name = _unused(name, storage, root)
-            storage = options.storage or journal_of(name, root)
-            definition, folder = replace(definition, name=name), studies_folder(root) / name
-        else:
-            _check_same(study, before, definition)
-    check_warm(definition, options)
-    return Plan(definition, config, storage, folder, study)
+        check_same(study, before, definition)
+    if study is None or not has_begun(study, options):
+        start = gather(definition, options, settings(draft.config, "tracking")["uri"])
+    return Plan(
+        definition=definition,
+        config=draft.config,
+        storage=options.storage or journal_of(name, root),
+        folder=folder,
+        study=study,
+        start=start,
+        files=files,
+        edited=edited,
+    )
 
 
 def first_trial(fixed: Sequence[str], space: Sequence[Parameter]) -> list[str]:
@@ -150,94 +183,72 @@ def first_trial(fixed: Sequence[str], space: Sequence[Parameter]) -> list[str]:
 def begin(made: Plan, options: SweepOptions) -> optuna.Study:
     """Create the study, or go on with it under what of its definition may change.
 
+    To be called while no other command begins it, see ``alone``: then several at once work together.
+
     Raises:
-        ConfigError: what it is to begin with does not fit.
+        ConfigError: another study has come to have the name, or workers elsewhere are at work on it.
     """
-    definition = made.definition
-    made.folder.mkdir(parents=True, exist_ok=True)
-    study = made.study
+    definition, study = made.definition, made.study
     if study is None:
         study = optuna.create_study(
             study_name=definition.name,
             storage=open_storage(made.storage),
             directions=[goal.direction for goal in definition.goals],
+            load_if_exists=True,
         )
-        study.set_user_attr(FOLDER, str(made.folder))
-        study.set_user_attr(DEFINITION, definition.to_json())
-        warm_up(study, definition, options)
+    check_place(study, made.storage)
+    if check_own(study):
+        check_same(study, definition_of(study), definition)
     else:
-        study.set_user_attr(DEFINITION, definition.to_json())
+        _check_directions(study, definition)
+        if definition.config_dir is not None:
+            write_files(made.files, Path(definition.config_dir))
+        study.set_user_attr(FOLDER, str(made.folder))
+    study.set_user_attr(DEFINITION, definition.to_json())
+    if not has_begun(study, options):
+        warm_up(study, made.start, options)
     return study
 
 
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _name(
-    config: dict[str, Any], fixed: Sequence[str], space: Sequence[Parameter], options: SweepOptions
-) -> str:
-    """Name a study by what is tried: the same command finds it again."""
-    words = [config[kind]["component"].rpartition("/")[2] for kind in ("architecture", "data")]
-    identity = {
-        "fixed": [text for text in fixed if not text.startswith("tracking.")],
-        "space": [asdict(parameter) for parameter in space],
-        "goals": [options.objective, options.direction, options.constraints, options.seeds],
-    }
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    return "-".join([*words, digest[:8]])
+def _drafted(overrides: Sequence[str], options: SweepOptions, config_dir: Path | None) -> _Draft:
+    fixed, space = build_space(overrides, options.params, auto=options.auto, config_dir=config_dir)
+    first = first_trial(fixed, space)
+    return _Draft(fixed, space, first, Composer(config_dir)(first))
 
 
-def _unused(name: str, storage: str, root: Path) -> str:
-    number = 2
-    while (
-        _existing(f"{name}-{number}", storage)
-        or (studies_folder(root) / f"{name}-{number}").exists()
-    ):
-        number += 1
-    return f"{name}-{number}"
+def _check_directions(study: optuna.Study, definition: Definition) -> None:
+    """Make sure that an empty study, which a killed command may have left, is for these goals."""
+    found = [direction.name.lower() for direction in study.directions]
+    if found != [goal.direction for goal in definition.goals]:
+        raise ConfigError(
+            f"the study {study.study_name!r} exists, without trials, and is to {' and '.join(found)}; "
+            "choose another name with hydra.sweeper.study_name=<name>"
+        )
 
 
-def _existing(name: str, storage: str) -> optuna.Study | None:
-    if storage.startswith("journal:") and not Path(storage.removeprefix("journal://")).is_file():
-        return None
-    try:
-        study = optuna.load_study(study_name=name, storage=open_storage(storage))
-    except KeyError:
-        return None
-    if DEFINITION not in study.user_attrs:
-        if study.get_trials(deepcopy=False):
+def _aims(
+    options: SweepOptions, draft: _Draft, before: Definition | None, pool: Callable[[], Pool]
+) -> tuple[tuple[Goal, ...], int]:
+    """Return the goals and the epochs of a trial; what a study knows of itself need not be found."""
+    given = options.objective or options.direction
+    if before is not None and not given and before.constraints == tuple(options.constraints):
+        return before.goals, before.epochs
+    facts = _facts(draft.config, draft.first, pool())
+    _check_constraints(options, facts["metrics"])
+    return _goals(options, facts), facts["epochs"]
+
+
+def _check_constraints(options: SweepOptions, metrics: Sequence[str]) -> None:
+    for text in options.constraints:
+        name = read_constraint(text).metric
+        if name.replace("best/val_", "val/", 1) not in metrics:
             raise ConfigError(
-                f"the study {name!r} was not made by dlframe; choose another name with "
-                "hydra.sweeper.study_name=<name>"
+                f"no run logs {name!r}, which the constraint {text!r} is about; "
+                f"{did_you_mean(name, metrics)}there are {', '.join(metrics)}"
             )
-        optuna.delete_study(study_name=name, storage=study._storage)
-        return None
-    return study
-
-
-def _check_same(study: optuna.Study, before: Definition, now: Definition) -> None:
-    name = now.name
-    other = "choose another name with hydra.sweeper.study_name=<name>, or begin anew with --fresh"
-    if [goal.metric for goal in before.goals] == [goal.metric for goal in now.goals]:
-        for old, new in zip(before.goals, now.goals, strict=True):
-            if old.direction != new.direction:
-                raise ConfigError(
-                    f"the study {name!r} exists and is to {old.direction} {old.metric}, not to "
-                    f"{new.direction} it; {other}"
-                )
-    if before.fingerprint() != now.fingerprint():
-        parts = ("fixed", "space", "goals", "constraints", "seeds")
-        changed = [part for part in parts if getattr(before, part) != getattr(now, part)]
-        raise ConfigError(
-            f"the study {name!r} exists with another {' and '.join(changed)}, which would mix trials "
-            f"that cannot be compared; {other}"
-        )
-    most, finished = now.stops.n_trials, done(study.get_trials(deepcopy=False), now)
-    if most is not None and most < finished:
-        raise ConfigError(
-            f"n_trials counts all trials of the study {name!r}, which has {finished} already; got "
-            f"{most}; give a larger hydra.sweeper.n_trials"
-        )
 
 
 def _facts(config: dict[str, Any], overrides: list[str], pool: Pool) -> dict[str, Any]:
@@ -290,14 +301,19 @@ def _goals(options: SweepOptions, facts: dict[str, Any]) -> tuple[Goal, ...]:
     return tuple(goals)
 
 
-def _pruner(wish: Chosen | str | None, goals: Sequence[Goal], epochs: int) -> Chosen | None:
+def _pruner(
+    wish: Chosen | str | None, goals: Sequence[Goal], epochs: int, seeds: int
+) -> Chosen | None:
     several = len(goals) > 1
     if wish == "auto":
-        reported = not several and goals[0].metric.startswith("val/") and epochs > 1
+        reported = seeds > 1 or (goals[0].metric.startswith("val/") and epochs > 1)
+        if several or not reported:
+            return None
         # Later than most would: where the first epochs rank trials wrongly, as in the table of
-        # benchmarks/sweep_efficiency.py, earlier pruning ends with worse results.
-        options = {"n_startup_trials": 10, "n_warmup_steps": epochs // 3}
-        return Chosen("dlframe/median", options) if reported else None
+        # benchmarks/sweep_efficiency.py, earlier pruning ends with worse results. A trial of several
+        # seeds reports whole trainings, of which the first says much already.
+        warmup = epochs // 3 if seeds == 1 else 0
+        return Chosen("dlframe/median", {"n_startup_trials": 10, "n_warmup_steps": warmup})
     if wish is None:
         return None
     assert isinstance(wish, Chosen)

@@ -4,9 +4,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from dlframe.config.settings import SweepOptions
 from dlframe.errors import DlframeError, sentence
@@ -16,10 +18,14 @@ from dlframe.sweep.ledger import Ledger
 from dlframe.sweep.pool import Pool
 from dlframe.sweep.stops import gave_up
 from dlframe.sweep.sweeper import Launcher, WorkerTask
-from dlframe.sweep.tally import done
-from dlframe.sweep.worker import Worker
+from dlframe.sweep.tally import done, numbers
+from dlframe.sweep.worker import Worker, cores
+from dlframe.tracking.where import root_option
 
 __all__ = ["work"]
+
+_JOBS = "jobs"
+"""Where a launcher's own files lie, in the study's folder."""
 
 
 def work(
@@ -44,39 +50,43 @@ def work(
         command: the command line, for the record of the runs.
 
     Raises:
-        DlframeError: too many trials failed, or the workers ended before their time.
+        DlframeError: too many trials failed, or none completed, or the workers ended before their time.
         Stopped: a signal ended it.
     """
     definition, began = made.definition, time.time()
     first = first_trial(definition.fixed, definition.space)
     ledger = Ledger(study, definition, f"conductor-{time.time_ns()}")
-    task: Any = WorkerTask(definition.name, made.storage, options.threads, tuple(command))
-    jobs = options.n_workers
+    threads, jobs = options.threads, options.n_workers
+    if threads is None and launcher.one_machine:  # a job cannot know of those beside it
+        threads = max(1, cores() // jobs)
+    task: Any = WorkerTask(definition.name, made.storage, threads, tuple(command))
+    place = made.folder / _JOBS
+    # What a launcher writes there holds the config and the storage's address, passwords and all.
+    place.mkdir(mode=0o700, exist_ok=True)
     if launcher.is_local:  # its jobs run one after another: one of them runs all trials
         own = pool() if options.execution == "process" else None
         task, jobs = partial(_work_here, study, options.n_workers, tuple(command), own), 1
+    again = "the same command" + (" without --fresh" if options.fresh else "")
     while True:
         before = done(study.get_trials(deepcopy=False), definition)
         problem: Exception | None = None
         try:
-            launcher(task, first, jobs, made.folder)
+            launcher(task, first, jobs, place)
         except Exception as error:  # a killed job's, which says nothing of the study
             problem = error
         ledger.reap(at_once=True)
         trials = study.get_trials(deepcopy=False)
         if (failed := gave_up(trials, definition, began)) is not None:
-            raise DlframeError(
-                f"{failed}; `dlframe study status {definition.name}` says why, and the same command "
-                "goes on"
-            )
+            raise DlframeError(f"{failed}; `{_status(definition)}` says why, and {again} goes on")
         if ledger.over() is not None or _time_is_up(definition, began):
+            _check_some(trials, definition)
             return
         if done(trials, definition) == before:
             if problem is not None:
                 raise problem
             raise DlframeError(
-                f"the workers of the study {definition.name!r} ended before its trials were done; the "
-                "same command goes on"
+                f"the workers of the study {definition.name!r} ended before its trials were done; "
+                f"{again} goes on"
             )
         if problem is not None:
             print(f"dlframe: {sentence(problem)}; the workers are started again", file=sys.stderr)
@@ -86,6 +96,24 @@ def _work_here(
     study: optuna.Study, slots: int, command: Sequence[str], pool: Pool | None, config: Any
 ) -> None:
     Worker(study, slots=slots, command=command, pool=pool).work()
+
+
+def _check_some(trials: Sequence[FrozenTrial], definition: Definition) -> None:
+    """Make sure that something came out of the study.
+
+    Raises:
+        DlframeError: no trial of its own has completed.
+    """
+    found = numbers(trials, definition)
+    if found.complete == 0:
+        raise DlframeError(
+            f"no trial of the study {definition.name!r} has completed, {found.failed} failed; "
+            f"`{_status(definition)}` says why"
+        )
+
+
+def _status(definition: Definition) -> str:
+    return f"dlframe study status {definition.name}{root_option(Path(definition.root))}"
 
 
 def _time_is_up(definition: Definition, began: float) -> bool:

@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from dlframe.errors import ConfigError
+from dlframe.tracking.redaction import without_credentials
 
-__all__ = ["Chosen", "Definition", "Goal", "Limits", "Parameter", "Stops"]
+__all__ = ["Chosen", "Definition", "Goal", "Limits", "Parameter", "Stops", "telling"]
 
 _FORMAT = 1
+_WHERE = ("tracking.experiment", "tracking.root", "tracking.uri")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,8 @@ class Definition:
         seeds: of each trial: how many runs, with different seeds, are averaged.
         epochs: that a trial has if it is not pruned; 0 where that is not known.
         root: folder of the runs.
-        config_dir: the user's own YAML files; None for none.
+        config_dir: the user's own YAML files, as the study keeps them; None for none.
+        base: name by which the same command finds it, if ``--fresh`` has added a number to that.
         execution: whether trials run in processes of their own, or in the worker's.
         stops: what ends it.
         limits: what a trial may take.
@@ -131,14 +135,16 @@ class Definition:
     epochs: int = 0
     root: str
     config_dir: str | None = None
+    base: str | None = None
     execution: Literal["process", "inline"] = "process"
     stops: Stops = Stops()
     limits: Limits = Limits()
 
     def fingerprint(self) -> str:
         """Return what must stay as it is while a study goes on: space, goals and fixed overrides."""
-        kept = ("fixed", "space", "goals", "constraints", "seeds")
+        kept = ("space", "goals", "constraints", "seeds")
         found = {name: value for name, value in asdict(self).items() if name in kept}
+        found["fixed"] = telling(self.fixed)
         return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
@@ -172,3 +178,17 @@ class Definition:
                 f"the study's definition cannot be read ({error}); begin another study with "
                 "hydra.sweeper.study_name=<name>"
             ) from error
+
+
+def telling(fixed: Sequence[str]) -> list[str]:
+    """Return the overrides that make a study another one, in the order of their keys.
+
+    How runs are recorded changes nothing that they find; where does matter, as all of a study's runs
+    are children of one. Nor does a password that has changed.
+    """
+    kept = []
+    for text in fixed:
+        key = text.partition("=")[0].lstrip("+~")
+        if not key.startswith("tracking.") or key in _WHERE:
+            kept.append((key, without_credentials(text)))
+    return [text for _, text in sorted(kept, key=lambda each: each[0])]

@@ -28,9 +28,17 @@ class Composer:
 
     Args:
         config_dir: a folder of the user's own YAML files.
+
+    Raises:
+        ConfigError: the folder is not there.
     """
 
     def __init__(self, config_dir: Path | None = None) -> None:
+        if config_dir is not None and not config_dir.is_dir():
+            raise ConfigError(
+                f"the study's YAML files are kept in {str(config_dir)!r}, which is not there; a worker "
+                "on another machine needs that folder, too, as on a shared file system"
+            )
         self._config_dir = config_dir
         self._lock = threading.Lock()  # Hydra's state is the process's
         self._kept: OrderedDict[tuple[str, ...], DictConfig] = OrderedDict()

@@ -20,6 +20,7 @@ from dlframe.sweep.patience import patient, unreachable
 from dlframe.tracking.redaction import without_credentials
 
 __all__ = [
+    "check_name",
     "check_place",
     "find_study",
     "journal_of",
@@ -32,12 +33,28 @@ _JOURNAL, _SQL, _GRPC = "journal", ("sqlite", "postgresql", "mysql"), "grpc"
 _FILE = "journal.log"
 _RECENT = 600.0
 """Seconds; a worker gives a sign of life every twenty."""
+_LONGEST = 200
+"""Bytes of a name; a file's may have 255."""
 _FORMS = "journal:///folder/study.log, sqlite:///study.db, postgresql://user@host/base or grpc://host:port"
 
 
 def studies_folder(root: Path) -> Path:
     """Return where the studies of a tracking root lie, a folder each."""
     return root.absolute() / "studies"
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a study's folder.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    fits = 0 < len(name.encode()) <= _LONGEST and name.isprintable() and "${" not in name
+    if not fits or "/" in name or "\\" in name or name[0] in " .-" or name[-1] == " ":
+        raise ConfigError(
+            f"a study's name is that of a folder, of 1 to {_LONGEST} bytes without slashes, and begins "
+            f"with no dot, dash or space; got {name!r}; give another hydra.sweeper.study_name"
+        )
 
 
 def journal_of(name: str, root: Path) -> str:
@@ -59,7 +76,7 @@ def open_storage(url: str) -> BaseStorage:
         StorageError: it does not answer.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what there is to say, the sweep says
-    kind = urlsplit(url).scheme
+    kind = url.partition(":")[0] if ":" in url else ""
     try:
         if kind == _JOURNAL:
             return patient(_journal(url))
@@ -173,12 +190,16 @@ def _remove_torn_line(path: Path) -> None:
 
 
 def _journal(url: str) -> BaseStorage:
-    path = Path(urlsplit(url).path)
-    if urlsplit(url).netloc:
+    # Not read as an address has it: a folder's name may hold # and ?.
+    path = Path(url.removeprefix(f"{_JOURNAL}://"))
+    if not path.is_absolute():
         raise ConfigError(
             f"a journal's address has three slashes, as in journal:///{path}; got {url!r}"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        # It holds the overrides, and with them what addresses say of passwords.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
     return JournalStorage(JournalFileBackend(str(path), _Lock(path)))
 
 

@@ -94,6 +94,11 @@ class Launcher:
         """Whether its jobs may run on several machines."""
         return self.name in ("SlurmLauncher", "RayLauncher", "RayAWSLauncher")
 
+    @property
+    def one_machine(self) -> bool:
+        """Whether its jobs share the cores of this machine."""
+        return self.name in ("JoblibLauncher", "LocalLauncher")
+
     def __call__(
         self, task: Callable[[DictConfig], Any], overrides: Sequence[str], jobs: int, folder: Path
     ) -> None:

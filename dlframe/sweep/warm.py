@@ -1,7 +1,9 @@
 """What a study begins with: given configurations, another study's trials, the best recorded runs."""
 
+import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,50 +14,98 @@ from dlframe.analysis.remote import read_store
 from dlframe.config.settings import SweepOptions
 from dlframe.errors import ConfigError
 from dlframe.sweep.definition import Definition, Goal
-from dlframe.sweep.goals import metric_for
-from dlframe.sweep.marks import COPIED
-from dlframe.sweep.snapshot import better, definition_of
+from dlframe.sweep.goals import metric_for, sign_of, value_of
+from dlframe.sweep.marks import COPIED, RETRY_OF
+from dlframe.sweep.snapshot import definition_of
 from dlframe.sweep.space import params_of
 from dlframe.sweep.space_trials import distribution_of
 from dlframe.sweep.storage import find_study
 from dlframe.tracking.launch import resolve_uri
 
-__all__ = ["check_warm", "warm_up"]
+__all__ = ["BEGUN", "Start", "asked", "gather", "has_begun", "warm_up"]
+
+BEGUN = "dlframe:begun"
+"""Of a study: what it was given to begin with, once it has all of it."""
+_FIXED = "fixed_params"
+"""Of a trial, by Optuna: the values that it is to have."""
 
 
-def check_warm(definition: Definition, options: SweepOptions) -> None:
-    """Make sure that what a study is to begin with is there, and fits.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a study begins with.
 
-    Raises:
-        ConfigError: it is not, or does not.
+    Args:
+        given: values to be tried first.
+        copies: completed trials of another study.
+        runs: values of recorded runs, to be tried unless they are known already.
     """
-    for values in options.enqueue:
-        params_of(values, definition.space, definition.fixed)
+
+    given: Sequence[dict[str, Any]] = ()
+    copies: Sequence[FrozenTrial] = ()
+    runs: Sequence[dict[str, Any]] = ()
+
+
+def asked(options: SweepOptions) -> dict[str, Any]:
+    """Return what options say of the beginning."""
+    found: dict[str, Any] = {"enqueue": options.enqueue} if options.enqueue else {}
     if options.from_study is not None:
-        _other(definition, options)
-
-
-def warm_up(study: optuna.Study, definition: Definition, options: SweepOptions) -> None:
-    """Give a new study what it begins with.
-
-    Raises:
-        ConfigError: something does not fit.
-    """
-    for values in options.enqueue:
-        study.enqueue_trial(params_of(values, definition.space, definition.fixed))
-    if options.from_study is not None:
-        other = _other(definition, options)
-        copies = _copies(other, definition)
-        study.add_trials(copies)
-        if (
-            len(definition.goals) == 1 and copies
-        ):  # only what is trained here can be this study's best
-            sign = better(definition.goals[0])
-            first = min(copies, key=lambda trial: sign * (trial.values or [math.inf])[0])
-            study.enqueue_trial(first.params, skip_if_exists=False)
+        found["from_study"] = options.from_study
     if options.from_experiment is not None:
-        for params in _best_runs(options.from_experiment, definition, options):
-            study.enqueue_trial(params, skip_if_exists=True)
+        found |= {"from_experiment": options.from_experiment, "from_best": options.from_best}
+    return found
+
+
+def has_begun(study: optuna.Study, options: SweepOptions) -> bool:
+    """Whether a study has what a command wants it to begin with.
+
+    A command that was killed too early leaves one that has not; a later one may want more.
+    """
+    known = study.user_attrs.get(BEGUN)
+    wanted = asked(options)
+    return known is not None and (not wanted or json.loads(known) == wanted)
+
+
+def gather(definition: Definition, options: SweepOptions, uri: str | None) -> Start:
+    """Find what a study is to begin with; nothing is written.
+
+    Args:
+        definition: the study's.
+        options: of the sweep.
+        uri: of the store of the recorded runs.
+
+    Raises:
+        ConfigError: something is not there, or does not fit.
+        StorageError: a storage or store does not answer.
+    """
+    given = [params_of(values, definition.space, definition.fixed) for values in options.enqueue]
+    copies: list[FrozenTrial] = []
+    runs: list[dict[str, Any]] = []
+    if options.from_study is not None:
+        copies = _copies(_other(definition, options), definition)
+        # Only what is trained here can be this study's best.
+        if len(definition.goals) == 1 and copies:
+            sign = sign_of(definition.goals[0])
+            given.append(min(copies, key=lambda trial: sign * value_of(trial)).params)
+    if options.from_experiment is not None:
+        runs = _best_runs(options.from_experiment, definition, options, uri)
+    return Start(given, copies, runs)
+
+
+def warm_up(study: optuna.Study, start: Start, options: SweepOptions) -> None:
+    """Give a study what it begins with, as far as it does not have it yet."""
+    trials = study.get_trials(deepcopy=False)
+    known = [trial.user_attrs.get(COPIED) for trial in trials]
+    own = [trial for trial in trials if RETRY_OF not in trial.user_attrs]
+    queued = [t.system_attrs[_FIXED] for t in own if _FIXED in t.system_attrs]
+    for params in start.given:
+        if params in queued:
+            queued.remove(params)
+        else:
+            study.enqueue_trial(params)
+    study.add_trials([copy for copy in start.copies if copy.user_attrs[COPIED] not in known])
+    for params in start.runs:
+        study.enqueue_trial(params, skip_if_exists=True)
+    study.set_user_attr(BEGUN, json.dumps(asked(options)))
 
 
 def _other(definition: Definition, options: SweepOptions) -> optuna.Study:
@@ -97,22 +147,17 @@ def _copies(other: optuna.Study, definition: Definition) -> list[FrozenTrial]:
 
 
 def _best_runs(
-    experiment: str, definition: Definition, options: SweepOptions
+    experiment: str, definition: Definition, options: SweepOptions, uri: str | None
 ) -> list[dict[str, Any]]:
     """Return what the best runs of an experiment chose, the best first."""
-    from dlframe.config.validate import settings
-    from dlframe.sweep.frozen import Composer  # here, since few studies begin so
-
-    config_dir = Path(definition.config_dir) if definition.config_dir else None
-    tracking = settings(Composer(config_dir)(definition.fixed), "tracking")
     goal = definition.goals[0]
     scored: list[tuple[float, dict[str, Any]]] = []
-    runs = read_store(resolve_uri(tracking["uri"], Path(definition.root)), experiment)
+    runs = read_store(resolve_uri(uri, Path(definition.root)), experiment)
     for run in runs:
         name = metric_for(goal.metric, run.metrics)
         if run.group or run.status != "FINISHED" or name is None:
             continue
-        value = better(goal) * run.metrics[name]
+        value = sign_of(goal) * run.metrics[name]
         params = _searched(run.params, definition)
         if params and math.isfinite(value):
             scored.append((value, params))

@@ -12,7 +12,7 @@ from dlframe.sweep.definition import Goal, Stops
 from dlframe.sweep.marks import COPIED
 from dlframe.sweep.snapshot import snapshot
 from dlframe.sweep.tally import done
-from dlframe.sweep.warm import check_warm, warm_up
+from dlframe.sweep.warm import gather, warm_up
 
 _POINT = {"optimizer": "adam", "regularizer": "[]", "optimizer.lr": 0.01, "data.batch_size": 64}
 
@@ -21,8 +21,7 @@ def test_given_configurations_come_first(tmp_path: Path) -> None:
     study = made(tmp_path, stops=Stops(n_trials=5))
     options = SweepOptions(enqueue=[_POINT, {"optimizer.lr": 0.02}])
     definition = snapshot(study).definition
-    check_warm(definition, options)
-    warm_up(study, definition, options)
+    warm_up(study, gather(definition, options, None), options)
     first, second = study.ask(), study.ask()
     assert first.suggest_float("optimizer.lr", 1e-4, 1e-1, log=True) == 0.01
     assert second.suggest_float("optimizer.lr", 1e-4, 1e-1, log=True) == 0.02
@@ -42,7 +41,7 @@ def test_a_configuration_outside_of_the_space(
     values: dict[str, object], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=said):
-        check_warm(defined(root=str(tmp_path)), SweepOptions(enqueue=[values]))
+        gather(defined(root=str(tmp_path)), SweepOptions(enqueue=[values]), None)
 
 
 def test_another_studys_trials_teach_the_sampler_and_count_for_nothing(tmp_path: Path) -> None:
@@ -52,8 +51,7 @@ def test_another_studys_trials_teach_the_sampler_and_count_for_nothing(tmp_path:
     )
     study = made(tmp_path, name="after", stops=Stops(n_trials=3))
     definition, options = snapshot(study).definition, SweepOptions(from_study="before")
-    check_warm(definition, options)
-    warm_up(study, definition, options)
+    warm_up(study, gather(definition, options, None), options)
     copies = [t for t in study.trials if COPIED in t.user_attrs]
     assert [(t.params, t.value) for t in copies] == [(worse, 0.9), (better, 0.2)]
     assert done(study.trials, definition) == 0
@@ -69,7 +67,8 @@ def test_only_points_of_the_space_are_taken_over(tmp_path: Path) -> None:
     made(tmp_path, [trial(values=0.9, params=wide)], name="before")
     space = tuple(p for p in SPACE if p.key != "data.batch_size")
     study = made(tmp_path, name="after", space=space)
-    warm_up(study, snapshot(study).definition, SweepOptions(from_study="before"))
+    options = SweepOptions(from_study="before")
+    warm_up(study, gather(snapshot(study).definition, options, None), options)
     assert study.trials == []
 
 
@@ -78,4 +77,4 @@ def test_a_study_with_another_goal_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match="'before' is to maximize val/accuracy, this one to minim"
     ):
-        check_warm(defined(root=str(tmp_path), goals=(LOSS,)), SweepOptions(from_study="before"))
+        gather(defined(root=str(tmp_path), goals=(LOSS,)), SweepOptions(from_study="before"), None)

@@ -117,6 +117,8 @@ def test_the_best_runs_of_an_experiment_are_tried_first(place: Path) -> None:
         (("hydra.sweeper.objective=val/nothing",), "no run logs the objective 'val/nothing'"),
         (("hydra.sweeper.storage=sqlite:///s.db", "hydra.sweeper.n_workers=2"), "SQLite serves one"),
         (("hydra.sweeper.constraints=['a = b']",), "a constraint reads like"),
+        (("hydra.sweeper.constraints=['val/los <= 1']",), "did you mean 'val/loss'"),
+        (("hydra.sweeper.study_name=../s",), "a study's name is that of a folder"),
         (("hydra.sweeper.enqueue=[{optimizer.lr: 7}]", "hydra.sweeper.study_name=t"), "searched from"),
         (("hydra.sweeper.from_study=u", "hydra.sweeper.study_name=t"), "no study is called 'u'"),
     ],
