@@ -17,9 +17,7 @@ from dlframe.sweep.marks import DEFINITION, FOLDER, is_idle
 from dlframe.sweep.storage import studies_folder
 from dlframe.sweep.tally import Numbers, Standing, numbers, standing, superseded
 
-__all__ = ["Snapshot", "better", "definition_of", "snapshot", "taken"]
-
-better = sign_of
+__all__ = ["Snapshot", "definition_of", "snapshot", "taken"]
 
 
 def definition_of(study: optuna.Study) -> Definition:
