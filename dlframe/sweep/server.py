@@ -39,6 +39,7 @@ class Server:
         folder: what it removes in the end.
 
     Attributes:
+        ready: whether it has imported all and can begin trials.
         lost: whether it has ended.
     """
 
@@ -64,7 +65,7 @@ class Server:
             )  # fmt: skip
         self._waiting: dict[int, Events] = {}
         self._changing, self._sending = threading.Lock(), threading.Lock()
-        self.lost = self._ready = False
+        self.lost = self.ready = False
         self._thread = threading.Thread(target=self._read, name="dlframe-pool", daemon=True)
         self._thread.start()
 
@@ -91,7 +92,7 @@ class Server:
         Raises:
             DlframeError: what it said.
         """
-        if not self._ready:
+        if not self.ready:
             self._said.seek(0)
             lines = self._said.read().decode(errors="replace").split("\n")
             words = next((line for line in reversed(lines) if line), "it said nothing")
@@ -99,6 +100,8 @@ class Server:
 
     def end(self) -> None:
         """Have it stop its trials, and wait for its end."""
+        if not self.ready:  # it has none, and would not hear of it before it has imported all
+            self._process.kill()
         with suppress(OSError):  # it has ended already
             self._control.shutdown(socket.SHUT_WR)
         try:
@@ -131,7 +134,7 @@ class Server:
 
     def _take_in(self, told: dict[str, Any]) -> None:
         if "ready" in told:
-            self._ready = True
+            self.ready = True
             return
         with self._changing:
             events = self._waiting.get(told["trial"])

@@ -130,6 +130,9 @@ class Watch:
         self._server.signal(self._number, signal.SIGTERM if patience else signal.SIGKILL)
 
     def _force(self, *, hurry: bool = False) -> None:
+        if self._pid is None and not self._server.ready:  # nothing has begun that could stop
+            self._ended = True
+            return
         if self._kill_at is not None and (hurry or time.monotonic() >= self._kill_at):
             self._kill_at = time.monotonic() + self._grace
             self._server.signal(self._number, signal.SIGKILL)

@@ -288,6 +288,16 @@ def test_stopped_before_it_has_begun(pool: Pool, tmp_path: Path) -> None:
     assert (found.state, found.reason) == ("stopped", "stopped")
 
 
+def test_the_end_does_not_wait_for_the_beginning(tmp_path: Path) -> None:
+    """As when a command is stopped while torch is imported."""
+    with Pool(grace=3600.0) as pool:
+        found = pool.run(
+            order(tmp_path, "wait"), tmp_path, on_report=ignore, should_stop=lambda: True
+        )
+    assert (found.state, found.code) == ("stopped", None)
+    assert not (tmp_path / "log.txt").exists()
+
+
 def test_in_a_hurry_nothing_is_waited_for(tmp_path: Path) -> None:
     stop, hurry = threading.Event(), threading.Event()
     told_to = {"should_stop": stop.is_set, "should_hurry": hurry.is_set}
