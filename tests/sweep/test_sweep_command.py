@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -16,6 +17,7 @@ from optuna.trial import TrialState
 
 from dlframe.sweep.marks import PARENT, UID, reason
 from dlframe.sweep.storage import find_study
+from dlframe.sweep.worker import cores
 
 _QUICK = (
     "data=iris", "trainer.max_epochs=3", "tracking.log_model=false",
@@ -142,17 +144,24 @@ def test_a_dry_run_begins_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_all_trials_failing_is_a_failure_without_a_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("n_trials=9", "max_failures=2"), "the last 2 trials all failed; `dlframe study status"),
+        (("n_trials=2",), "no trial of the study 's' has completed, 2 failed; `dlframe study status"),
+    ],
+)  # fmt: skip
+def test_all_trials_failing_is_a_failure_without_a_traceback(
+    words: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
     found = trouble_support.install(tmp_path / "site")
     done = _run(
         tmp_path, *_SEARCH, "regularizer=[trouble]", "regularizer.trouble.how=raise",
-        "regularizer.trouble.always=true", "hydra.sweeper.n_trials=9", "hydra.sweeper.max_failures=2",
+        "regularizer.trouble.always=true", *(f"hydra.sweeper.{word}" for word in words),
         "hydra.sweeper.study_name=s", **_with_path(found),
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(
-        "dlframe: the last 2 trials all failed; `dlframe"
-    )
+    assert done.stderr.splitlines()[-1].startswith(f"dlframe: {said}")
     assert "Traceback" not in done.stderr + done.stdout
     study = _study(tmp_path, "s")
     assert [reason(t) for t in study.trials] == ["exception"] * 2
@@ -219,11 +228,59 @@ def test_a_sweep_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     end_delivery(tmp_path / "runs")
 
 
+def test_two_commands_begin_a_study_at_once(tmp_path: Path) -> None:
+    words = (*_SEARCH, "hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=4")
+    enqueue = "hydra.sweeper.enqueue=[{optimizer.lr: 0.042}]"
+    both = [
+        subprocess.Popen(
+            [*trouble_support.COMMAND, *words, enqueue], cwd=tmp_path, env=environment(), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    told = [each.communicate(timeout=200)[0] for each in both]
+    assert [each.returncode for each in both] == [0, 0], told
+    study = _study(tmp_path, "s")
+    trials = [t for t in study.trials if reason(t) != "surplus"]
+    assert len(trials) == 4
+    assert [t.params["optimizer.lr"] for t in trials].count(0.042) == 1
+    # All are children of one run.
+    [(parents,)] = recorded(
+        tmp_path / "runs",
+        "SELECT count(DISTINCT value) FROM tags WHERE key = 'mlflow.parentRunId'",
+    )
+    assert parents == 1
+    end_delivery(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_the_jobs_of_a_launcher_share_the_cores_and_keep_what_is_secret(
+    launcher: str, tmp_path: Path
+) -> None:
+    pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
+    done = _run(
+        tmp_path, *_SEARCH, "hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=2", "tracking.wait=0",
+        "hydra.sweeper.n_workers=2", f"hydra/launcher={launcher}",
+        "tracking.uri=http://me:hunter2secret@127.0.0.1:9",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    root = tmp_path / "runs"
+    for trial in _study(tmp_path, "s").trials:
+        found = (root / trial.user_attrs[UID] / "environment.json").read_text()
+        assert re.findall(r'"threads": (\d+)', found) == [str(max(1, cores() // 2))]
+    holding = [p for p in root.rglob("*") if p.is_file() and b"hunter2secret" in p.read_bytes()]
+    assert (root / "studies" / "s" / "journal.log") in holding
+    for path in holding:
+        inside = [path, *(each for each in path.parents if root in each.parents)]
+        assert any(each.stat().st_mode & 0o077 == 0 for each in inside), path
+    end_delivery(root)
+
+
 def test_the_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
     found = trouble_support.install(tmp_path / "site")
     sweep = _started(
         tmp_path, found, "regularizer.trouble.how=hang", "hydra.sweeper.n_trials=3",
-        "hydra.sweeper.n_workers=2",
+        "hydra.sweeper.n_workers=2", "--fresh",
     )  # fmt: skip
     _until_trained(tmp_path, 2)
     time.sleep(1)  # now both hang
@@ -231,8 +288,10 @@ def test_the_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
     time.sleep(1)
     assert sweep.poll() is None
     sweep.send_signal(signal.SIGINT)
-    sweep.communicate(timeout=60)
+    _, said = sweep.communicate(timeout=60)
     assert sweep.returncode == 130
+    advice = "the same command without --fresh goes on with the study s"
+    assert said.splitlines()[-1] == f"dlframe: stopped; {advice}"
     study = _study(tmp_path, "s")
     assert not any(t.state == TrialState.RUNNING for t in study.trials)
     end_delivery(tmp_path / "runs")
