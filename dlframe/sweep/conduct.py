@@ -1,5 +1,6 @@
 """A study from its first worker to its last, whichever of them are killed on the way."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -59,13 +60,15 @@ def work(
     threads, jobs = options.threads, options.n_workers
     if threads is None and launcher.one_machine:  # a job cannot know of those beside it
         threads = max(1, cores() // jobs)
-    task: Any = WorkerTask(definition.name, made.storage, threads, tuple(command))
+    until = began + (definition.stops.timeout or math.inf)
+    ends = time.monotonic() + (definition.stops.timeout or math.inf)
+    task: Any = WorkerTask(definition.name, made.storage, threads, tuple(command), until)
     place = made.folder / _JOBS
     # What a launcher writes there holds the config and the storage's address, passwords and all.
     place.mkdir(mode=0o700, exist_ok=True)
     if launcher.is_local:  # its jobs run one after another: one of them runs all trials
         own = pool() if options.execution == "process" else None
-        task, jobs = partial(_work_here, study, options.n_workers, tuple(command), own), 1
+        task, jobs = partial(_work_here, study, options.n_workers, tuple(command), own, until), 1
     again = "the same command" + (" without --fresh" if options.fresh else "")
     while True:
         before = done(study.get_trials(deepcopy=False), definition)
@@ -78,7 +81,7 @@ def work(
         trials = study.get_trials(deepcopy=False)
         if (failed := gave_up(trials, definition, began)) is not None:
             raise DlframeError(f"{failed}; `{_status(definition)}` says why, and {again} goes on")
-        if ledger.over() is not None or _time_is_up(definition, began):
+        if ledger.over() is not None or time.monotonic() >= ends:
             _check_some(trials, definition)
             return
         if done(trials, definition) == before:
@@ -93,9 +96,14 @@ def work(
 
 
 def _work_here(
-    study: optuna.Study, slots: int, command: Sequence[str], pool: Pool | None, config: Any
+    study: optuna.Study,
+    slots: int,
+    command: Sequence[str],
+    pool: Pool | None,
+    until: float,
+    config: Any,
 ) -> None:
-    Worker(study, slots=slots, command=command, pool=pool).work()
+    Worker(study, slots=slots, command=command, pool=pool, until=until).work()
 
 
 def _check_some(trials: Sequence[FrozenTrial], definition: Definition) -> None:
@@ -114,8 +122,3 @@ def _check_some(trials: Sequence[FrozenTrial], definition: Definition) -> None:
 
 def _status(definition: Definition) -> str:
     return f"dlframe study status {definition.name}{root_option(Path(definition.root))}"
-
-
-def _time_is_up(definition: Definition, began: float) -> bool:
-    most = definition.stops.timeout
-    return most is not None and time.time() - began >= most

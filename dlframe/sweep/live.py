@@ -39,6 +39,7 @@ class Watch:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dlframe-watch", daemon=True)
         self._live: Live | None = None
+        self._said = ""
         self._known = {t.number for t in study.get_trials(deepcopy=False) if t.state.is_finished()}
 
     def __enter__(self) -> "Watch":
@@ -73,7 +74,10 @@ class Watch:
         try:
             found = snapshot(self._study)
         except Exception as error:  # the workers notice it too, and what they do about it counts
-            print(f"dlframe: the study cannot be shown: {sentence(error)}", file=sys.stderr)
+            said = f"dlframe: the study cannot be shown: {sentence(error)}"
+            if said != self._said:
+                print(said, file=sys.stderr)
+            self._said = said
             return
         if self._live is not None:
             self._live.update(_table(found), refresh=True)

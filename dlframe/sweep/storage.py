@@ -3,13 +3,14 @@
 import os
 import time
 import warnings
+from errno import ENOENT
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import optuna
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, _CachedStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
@@ -170,8 +171,18 @@ class _Lock(BaseJournalFileLock):
         self._path, self._lock = path, FileLock(f"{path}.lock")
 
     def acquire(self) -> bool:
-        self._lock.acquire(poll_interval=0.002)
-        _remove_torn_line(self._path)
+        while True:
+            try:
+                self._lock.acquire(timeout=1.0, poll_interval=0.002)
+                break
+            except Timeout:  # which is also all that is told of a folder that is gone
+                if not self._path.exists():
+                    raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(self._path)) from None
+        try:
+            _remove_torn_line(self._path)
+        except BaseException:
+            self._lock.release()
+            raise
         return True
 
     def release(self) -> None:

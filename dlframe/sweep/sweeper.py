@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -128,7 +129,10 @@ class Launcher:
             hydra_context=self.context, task_function=task, config=config
         )
         for job in launcher.launch([list(overrides)] * jobs, initial_job_idx=0):
-            _ = job.return_value  # raises what the job raised
+            if (
+                job.status == JobStatus.FAILED
+            ):  # ``return_value`` would print a first trial's overrides
+                raise job._return_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +144,14 @@ class WorkerTask:
         storage: its address.
         threads: CPU threads of a trial.
         command: the command line, for the record of the runs.
+        until: s since 1970 after which nothing goes on.
     """
 
     name: str
     storage: str
     threads: int | None
     command: tuple[str, ...]
+    until: float
 
     def __call__(self, config: DictConfig) -> None:
         """Work until the study is over."""
@@ -155,7 +161,7 @@ class WorkerTask:
         from dlframe.sweep.worker import Worker
 
         study = optuna.load_study(study_name=self.name, storage=open_storage(self.storage))
-        Worker(study, threads=self.threads, command=self.command).work()
+        Worker(study, threads=self.threads, command=self.command, until=self.until).work()
 
 
 def register() -> None:

@@ -1,5 +1,6 @@
 """A worker: asks the study for a trial, trains it in a process of its own, tells the result; again."""
 
+import math
 import os
 import secrets
 import signal
@@ -71,9 +72,8 @@ class Worker:
         self._error: BaseException | None = None
         self._owns_pool = pool is None and self.definition.execution == "process"
         self._pool = Pool(threads or max(1, cores() // slots)) if self._owns_pool else pool
-        self._until = float("inf") if until is None else until
-        if until is None and self.definition.stops.timeout is not None:
-            self._until = time.time() + self.definition.stops.timeout
+        left = self.definition.stops.timeout if until is None else until - time.time()
+        self._deadline = time.monotonic() + (math.inf if left is None else left)
         self._trials = Trials(
             study,
             self.definition,
@@ -156,7 +156,7 @@ class Worker:
             self._stopping.set()
 
     def _ends(self) -> bool:
-        if time.time() > self._until:
+        if time.monotonic() > self._deadline:
             self._stopping.set()
         return self._stopping.is_set()
 

@@ -181,6 +181,12 @@ def test_the_time_of_a_command(tmp_path: Path) -> None:
     assert not any(t.state == TrialState.RUNNING for t in study.trials)
 
 
+def test_a_command_that_starts_its_workers_again_has_one_time(tmp_path: Path) -> None:
+    study = _begun(tmp_path, 500, stops=Stops(n_trials=500, timeout=3600.0))
+    _work(study, "doze", until=time.time() + 1.0)
+    assert 1 <= len(study.trials) < 100
+
+
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP])
 def test_a_signal_ends_it_and_leaves_no_trial_running(tmp_path: Path, number: int) -> None:
     study = _begun(tmp_path, 500)
