@@ -60,8 +60,8 @@ def run(argv: list[str]) -> int:
     from dlframe.config.source import CONF, searching
 
     flags, overrides = _split([word for word in argv if word != "--json"])
-    config_dir = _config_dir(argv)
-    overrides = _from_study(overrides)
+    overrides, kept = _from_study(overrides)
+    config_dir = _config_dir(argv) or kept
     job = _Job(
         argv=command,
         as_json="--json" in argv,
@@ -98,26 +98,31 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _from_study(overrides: list[str]) -> list[str]:
-    """Replace ``+from=<study>`` by the overrides of the study's best trial."""
+def _from_study(overrides: list[str]) -> tuple[list[str], Path | None]:
+    """Replace ``+from=<study>`` by the overrides of the study's best trial.
+
+    Returns:
+        The overrides, and the YAML files that the study keeps; None for none.
+    """
     names = [word for word in overrides if word.lstrip("+").startswith("from=")]
     if not names:
-        return overrides
-    from dlframe.cli.train_sweep import best_overrides
+        return overrides, None
+    from dlframe.cli.train_sweep import best_of
+    from dlframe.config.overrides import parse
 
     if len(names) > 1:
         raise ConfigError(f"a run begins from one study; got {' and '.join(names)}")
     rest = [word for word in overrides if word not in names]
-    roots = [word.partition("=")[2] for word in rest if word.startswith("tracking.root=")]
+    roots = [parse(word).value() for word in rest if word.startswith("tracking.root=")]
     storages = [word for word in rest if word.startswith("hydra.sweeper.storage=")]
-    found = best_overrides(
+    found, config_dir = best_of(
         names[0].partition("=")[2],
-        Path(roots[-1] if roots else "runs"),
-        storages[-1].partition("=")[2] if storages else None,
+        Path(str(roots[-1]) if roots else "runs"),
+        str(parse(storages[-1]).value()) if storages else None,
     )
     own = {word.partition("=")[0].lstrip("+") for word in rest}
     kept = [word for word in found if word.partition("=")[0].lstrip("+") not in own]
-    return [*kept, *(word for word in rest if word not in storages)]
+    return [*kept, *(word for word in rest if word not in storages)], config_dir
 
 
 @contextmanager

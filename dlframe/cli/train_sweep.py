@@ -1,6 +1,7 @@
 """``dlframe train`` with a search: plan it, have workers run it, say what came out."""
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
     from dlframe.sweep.snapshot import Snapshot
     from dlframe.sweep.sweeper import Launcher
 
-__all__ = ["best_overrides", "conduct"]
+__all__ = ["best_of", "conduct"]
 
 _MOST_SHOWN = 5
+_PLAIN = re.compile(r"[\w/.-]+")
 
 
-def best_overrides(name: str, root: Path, storage: str | None) -> list[str]:
-    """Return the overrides of a study's best trial.
+def best_of(name: str, root: Path, storage: str | None) -> tuple[list[str], Path | None]:
+    """Return the overrides of a study's best trial, and the user's YAML files that they are for.
 
     Raises:
         ConfigError: there is no such study, or nothing completed in it.
@@ -46,7 +48,9 @@ def best_overrides(name: str, root: Path, storage: str | None) -> list[str]:
             f"no trial of the study {found.name!r} has completed; `dlframe study status {found.name}` "
             "says how it stands"
         )
-    return [*found.definition.fixed, *overrides_of(found.best[0].params, found.definition.space)]
+    definition = found.definition
+    overrides = [*definition.fixed, *overrides_of(found.best[0].params, definition.space)]
+    return overrides, Path(definition.config_dir) if definition.config_dir else None
 
 
 def conduct(
@@ -273,8 +277,13 @@ def _report(study: "optuna.Study", note: str | None, *, as_json: bool, fresh: bo
         lines.append(("", f"and {len(found.best) - _MOST_SHOWN} more that none is better than"))
     lines.append(("report", str(found.folder / "report.html")))
     if found.best:
-        lines.append(("train it", f"dlframe train +from={found.name}" + _root_override(found)))
-    lines.append(("more", f"dlframe study status {found.name}{where}"))
+        lines.append(
+            (
+                "train it",
+                f"dlframe train {shlex.quote(f'+from={found.name}')}{_root_override(found)}",
+            )
+        )
+    lines.append(("more", f"dlframe study status {shlex.quote(found.name)}{where}"))
     if fresh:
         lines.append(("go on", "the same command without --fresh goes on with this study"))
     lines += [("note", note)] if note else []
@@ -289,5 +298,9 @@ def _params(params: dict[str, Any]) -> str:
 
 
 def _root_override(found: "Snapshot") -> str:
-    root = Path(found.definition.root)
-    return "" if root == Path("runs").absolute() else f" tracking.root={shlex.quote(str(root))}"
+    root = found.definition.root
+    if Path(root) == Path("runs").absolute():
+        return ""
+    if not _PLAIN.fullmatch(root):  # Hydra, too, has marks of its own
+        root = '"' + root.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return " " + shlex.quote(f"tracking.root={root}")

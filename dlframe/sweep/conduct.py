@@ -1,6 +1,7 @@
 """A study from its first worker to its last, whichever of them are killed on the way."""
 
 import math
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -121,4 +122,5 @@ def _check_some(trials: Sequence[FrozenTrial], definition: Definition) -> None:
 
 
 def _status(definition: Definition) -> str:
-    return f"dlframe study status {definition.name}{root_option(Path(definition.root))}"
+    where = root_option(Path(definition.root))
+    return f"dlframe study status {shlex.quote(definition.name)}{where}"

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -226,6 +227,26 @@ def test_a_sweep_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
         )
     assert status_of(tmp_path / "runs", study.user_attrs[PARENT]) == "FINISHED"
     end_delivery(tmp_path / "runs")
+
+
+def test_a_study_keeps_the_users_files_and_an_odd_name(tmp_path: Path) -> None:
+    preset = tmp_path / "conf" / "experiment" / "mine.yaml"
+    preset.parent.mkdir(parents=True)
+    root = 'tracking.root="my #1"'
+    words = [word for word in _SEARCH if not word.startswith("architecture")]
+    for number, hidden in ((1, 8), (2, 128)):
+        preset.write_text(f"# @package _global_\narchitecture:\n  hidden: [{hidden}]\n")
+        done = _run(tmp_path, *words, root, "experiment=mine", "--config-dir", "conf",
+                    'hydra.sweeper.study_name="s#1"', f"hydra.sweeper.n_trials={number}")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert "are not those that it began with" in done.stderr
+    line = next(line for line in done.stdout.splitlines() if line.startswith("train it"))
+    best = _run(tmp_path, *shlex.split(line.removeprefix("train it"))[2:], "tracking.wait=0")
+    assert best.returncode == 0, best.stderr
+    configs = [path.read_text() for path in (tmp_path / "my #1").glob("*/config.yaml")]
+    assert len(configs) == 3
+    assert all("hidden:\n  - 8\n" in config for config in configs)
+    end_delivery(tmp_path / "my #1")
 
 
 def test_two_commands_begin_a_study_at_once(tmp_path: Path) -> None:
