@@ -111,7 +111,9 @@ def _line(found: "Snapshot") -> Cells:
 
 def _state(found: "Snapshot") -> str:
     if found.numbers.running:
-        return "running"
+        from dlframe.sweep.workers import is_gone
+
+        return "interrupted" if all(is_gone(found, t) for t in found.of("running")) else "running"
     return "done" if found.numbers.left == 0 else "unfinished"
 
 
@@ -126,7 +128,7 @@ def _status(argv: list[str]) -> int:
     ).parse_args(argv)
     found = read(arguments)
     from dlframe.sweep.pace import busy_seconds, pace, told, utilisation
-    from dlframe.sweep.rows import named_values, row, short
+    from dlframe.sweep.rows import best_lines, row, short
     from dlframe.sweep.workers import is_gone
 
     speed, used = pace(found), utilisation(found)
@@ -142,13 +144,10 @@ def _status(argv: list[str]) -> int:
         return 0
     facts = [("study", found.name), ("trials", found.numbers.line())]
     facts += [("goal", f"{goal.direction} {goal.metric}") for goal in found.definition.goals]
-    for trial in found.best[:3]:
-        values = ", ".join(f"{k} {v:.6g}" for k, v in named_values(found, trial).items())
-        facts.append(("best", f"{values} in trial {trial.number}"))
-    if len(found.best) > 3:
-        facts.append(("", f"and {len(found.best) - 3} more on the Pareto front"))
+    facts += [("best", text) for text in best_lines(found)]
     rate = f"{speed.per_hour:.3g} trials an hour" if speed.per_hour is not None else ""
-    left = f"about {told(speed.left)} left" if speed.left is not None else ""
+    coming = speed.left is not None and _state(found) == "running"
+    left = f"about {told(speed.left or 0.0)} left" if coming else ""
     busy = f"workers busy {used:.0%} of their time" if used is not None else ""
     if pieces := ", ".join(filter(None, (rate, left, busy))):
         facts.append(("pace", pieces))

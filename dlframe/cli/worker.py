@@ -34,7 +34,7 @@ def run(argv: list[str]) -> int:
     if arguments.slots < 1 or (arguments.threads or 1) < 1:
         parser.error("--slots and --threads must be at least 1")
     from dlframe.sweep.live import Watch
-    from dlframe.sweep.snapshot import definition_of
+    from dlframe.sweep.snapshot import definition_of, snapshot
     from dlframe.sweep.storage import check_place, find_study
     from dlframe.sweep.worker import Worker
 
@@ -57,4 +57,5 @@ def run(argv: list[str]) -> int:
             raise
         # A scheduler wants the machine back; for its books nothing went wrong.
         print("stopped: its trials are gone on with by the study's next worker")
+    print(f"trials      {snapshot(shown).numbers.line()}")
     return 0

@@ -1,7 +1,7 @@
 """A trial as tables, files and the command line show it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from dlframe.sweep.tally import attempt
 from dlframe.sweep.trial import RESULT
 from dlframe.tracking.whole import read_json
 
-__all__ = ["command", "epochs", "logs", "named_values", "overrides", "params", "row", "short",
-           "word"]  # fmt: skip
+__all__ = ["best_lines", "command", "epochs", "logs", "named_values", "overrides", "params", "row",
+           "short", "word"]  # fmt: skip
 
 _LOG = "log.txt"
 
@@ -49,6 +49,24 @@ def named_values(found: Snapshot, trial: FrozenTrial) -> dict[str, float]:
     """Return a trial's values by the names of their metrics; none where it did not complete."""
     goals = found.definition.goals
     return {g.metric: v for g, v in zip(goals, trial.values or (), strict=False)}
+
+
+def best_lines(found: Snapshot, most: int = 3) -> Iterator[str]:
+    """Yield what is to be said of the best trials, or of why there is none.
+
+    Args:
+        found: the study.
+        most: how many trials to name.
+    """
+    for trial in found.best[:most]:
+        told = ", ".join(
+            f"{name} {value:.6g}" for name, value in named_values(found, trial).items()
+        )
+        yield f"{told} in trial {trial.number}: {short(found, trial)}"
+    if len(found.best) > most:
+        yield f"and {len(found.best) - most} more that none is better than in all"
+    if not found.best and found.numbers.complete:
+        yield f"none: no trial keeps to {' and '.join(found.definition.constraints)}"
 
 
 def overrides(found: Snapshot, trial: FrozenTrial) -> list[str]:

@@ -154,6 +154,10 @@ def test_what_is_at_work_is_shown_with_its_worker(tmp_path: Path, capsys: Captur
     assert line[-5:] == ["2.5", "at", "2", "alive", "optimizer.lr=0.01"]
     [line] = [line for line in lines if "dead" in line]
     assert line[-2] == "(gone)"
+    for name in signs:
+        study.set_user_attr(WORKER + name, signs["dead"])
+    found = as_json(capsys, "status", "study", "--root", str(tmp_path))
+    assert found["state"] == "interrupted"
 
 
 def test_status_as_json(root: Path, capsys: Capture) -> None:
@@ -217,7 +221,9 @@ def test_of_several_goals_one_is_to_be_chosen(root: Path, capsys: Capture) -> No
 
 
 def test_where_all_break_a_constraint_it_says_so(tmp_path: Path, capsys: Capture) -> None:
-    made(tmp_path, [trial(values=1.0, constraints={"a <= 1": 0.5})])
+    made(tmp_path, [trial(values=1.0, constraints={"a <= 1": 0.5})], constraints=("a <= 1",))
+    _, out, _ = run(capsys, "status", "study", "--root", str(tmp_path))
+    assert "best        none: no trial keeps to a <= 1" in out
     code, out, err = run(capsys, "best", "study", "--root", str(tmp_path))
     assert (code, out) == (1, "")
     assert "none of the 1 trials of the study 'study' that completed keeps to its" in one_sentence(
