@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["best_of", "conduct"]
 
 _MOST_SHOWN = 5
+_EDITED = (
+    "the files in --config-dir are not those that the study began with; it goes on with what it keeps "
+    "of them in its folder, --fresh takes them as they are"
+)
 _PLAIN = re.compile(r"[\w/.-]+")
 
 
@@ -106,6 +111,8 @@ def conduct(
             _show_plan(made, options)
         elif options.dry_run:
             print(json.dumps(_plain_plan(made)))
+        elif made.edited:
+            print(f"note: {_EDITED}", file=sys.stderr)
         if not options.dry_run:
             _run(made, options, launcher, pool, command=command, as_json=as_json)
 
@@ -167,10 +174,7 @@ def _remarks(made: "Plan", options: SweepOptions) -> list[str]:
     if made.study is not None:
         said.append("goes on with this study of an earlier command; --fresh begins another")
     if made.edited:
-        said.append(
-            "the files in --config-dir are not those that it began with; it goes on with what it keeps "
-            "of them in its folder, --fresh takes them as they are"
-        )
+        said.append(_EDITED)
     if options.fresh:
         said.append(f"the same command without --fresh goes on with {name}")
     return said

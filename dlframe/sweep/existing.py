@@ -128,7 +128,7 @@ def check_same(study: optuna.Study, before: Definition, now: Definition) -> None
 def alone(folder: Path) -> Iterator[None]:
     """Begin a study while no other command does: of several at once, the first creates it."""
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / _LOCK):
+    with FileLock(folder / _LOCK, mode=0o660):  # a group may share the folder
         yield
 
 

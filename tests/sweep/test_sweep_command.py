@@ -239,7 +239,7 @@ def test_a_study_keeps_the_users_files_and_an_odd_name(tmp_path: Path) -> None:
         done = _run(tmp_path, *words, root, "experiment=mine", "--config-dir", "conf",
                     'hydra.sweeper.study_name="s#1"', f"hydra.sweeper.n_trials={number}")  # fmt: skip
         assert done.returncode == 0, done.stderr
-    assert "are not those that it began with" in done.stderr
+    assert "are not those that the study began with" in done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("train it"))
     best = _run(tmp_path, *shlex.split(line.removeprefix("train it"))[2:], "tracking.wait=0")
     assert best.returncode == 0, best.stderr
