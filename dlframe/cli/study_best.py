@@ -89,6 +89,7 @@ def _chosen(found: "Snapshot", number: int | None) -> "list[FrozenTrial]":
 def _one(
     found: "Snapshot", trial: "FrozenTrial", arguments: argparse.Namespace
 ) -> Iterator[tuple[str, str]]:
+    from dlframe.sweep.hints import train_best
     from dlframe.sweep.marks import UID
     from dlframe.sweep.rows import command, named_values, params
 
@@ -104,22 +105,9 @@ def _one(
         yield "predict", f"dlframe predict {uid} FILE{place}"
     label = "train it"
     if found.best == [trial]:
-        yield (
-            label,
-            shlex.join(["dlframe", "train", f"+from={found.name}", *_elsewhere(found, arguments)]),
-        )
+        yield label, train_best(found.definition, arguments.storage)
         label = "or"
     yield label, shlex.join(command(found, trial))
-
-
-def _elsewhere(found: "Snapshot", arguments: argparse.Namespace) -> Iterator[str]:
-    """Yield what ``+from`` has to be told of a study that is not where studies usually are."""
-    if root_option(Path(found.definition.root)):
-        yield f"tracking.root={found.definition.root}"
-    if arguments.storage:
-        yield f"hydra.sweeper.storage={arguments.storage}"
-    if found.definition.config_dir:
-        yield from ("--config-dir", found.definition.config_dir)
 
 
 def trials(argv: list[str]) -> int:

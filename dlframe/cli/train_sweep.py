@@ -1,8 +1,7 @@
 """``dlframe train`` with a search: plan it, have workers run it, say what came out."""
 
 import json
-import re
-import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,25 +15,19 @@ from dlframe.config.signature import dataclass_options
 from dlframe.config.validate import checked
 from dlframe.errors import ConfigError, Stopped, sentence
 from dlframe.tracking.redaction import without_credentials
-from dlframe.tracking.where import root_option
 
 if TYPE_CHECKING:
-    import optuna
-
     from dlframe.sweep.begin import Plan
     from dlframe.sweep.definition import Chosen
     from dlframe.sweep.pool import Pool
-    from dlframe.sweep.snapshot import Snapshot
     from dlframe.sweep.sweeper import Launcher
 
 __all__ = ["best_of", "conduct"]
 
-_MOST_SHOWN = 5
 _EDITED = (
     "the files in --config-dir are not those that the study began with; it goes on with what it keeps "
     "of them in its folder, --fresh takes them as they are"
 )
-_PLAIN = re.compile(r"[\w/.-]+")
 
 
 def best_of(name: str, root: Path, storage: str | None) -> tuple[list[str], Path | None]:
@@ -85,6 +78,7 @@ def conduct(
     from dlframe.sweep.begin import plan
     from dlframe.sweep.pool import Pool
     from dlframe.sweep.worker import cores
+    from dlframe.training.interruption import stopping_at_once
 
     options, sampler, pruner = _options(given)
     if launcher.many_machines and not options.storage:
@@ -99,6 +93,8 @@ def conduct(
         )
     overrides = [text for text in arguments if not text.lstrip("+").startswith("sweep=")]
     with ExitStack() as started:
+        # A worker has its own way with signals; before and after it nothing is lost by an end.
+        started.enter_context(stopping_at_once(signal.SIGUSR1))
 
         @cache
         def pool() -> Pool:
@@ -213,10 +209,12 @@ def _run(
 ) -> None:
     import optuna
 
+    from dlframe.cli.sweep_result import report
     from dlframe.config.validate import settings
     from dlframe.sweep.begin import begin
     from dlframe.sweep.conduct import work
     from dlframe.sweep.existing import alone
+    from dlframe.sweep.hints import about
     from dlframe.sweep.live import Watch
     from dlframe.sweep.marks import PARENT
     from dlframe.sweep.parent import Parent
@@ -233,78 +231,31 @@ def _run(
             study.set_user_attr(PARENT, parent.id)
     shown = optuna.load_study(study_name=study.study_name, storage=open_storage(made.storage))
     status: Any = "FAILED"
-    said: str | None = None
+    said = why = note = None
+    ended: BaseException | None = None
     try:
         with Watch(shown, as_json=as_json):
-            work(made, study, options, launcher, pool, command)
+            why = work(made, study, options, launcher, pool, command)
         status = "FINISHED"
     except KeyboardInterrupt as stop:
-        status = "KILLED"
+        status, ended = "KILLED", stop
         if options.fresh and isinstance(stop, Stopped):
-            said = f"; the same command without --fresh goes on with the study {study.study_name}"
-            raise Stopped(stop.number, said) from None
-        raise
+            name = study.study_name
+            ended = Stopped(
+                stop.number, f"; the same command without --fresh goes on with the study {name}"
+            )
     except Exception as error:
-        said = sentence(error)
-        raise
-    finally:
-        note = None
+        said, ended = sentence(error), error
+    try:
         if parent is not None:
             parent.finish(status, said, study)
             note = parent.wait() if status != "KILLED" else None
         else:
             export(study, made.folder)
-        _report(study, note, as_json=as_json, fresh=options.fresh)
-
-
-def _report(study: "optuna.Study", note: str | None, *, as_json: bool, fresh: bool) -> None:
-    """Say what came out of a study."""
-    from dlframe.sweep.live import row
-    from dlframe.sweep.snapshot import snapshot
-
-    found = snapshot(study)
-    if as_json:
-        best = [row(trial, found) for trial in found.best]
-        print(json.dumps({"study": found.name, **found.numbers.plain(), "best": best}), flush=True)
-        return
-    from rich.console import Console
-
-    console = Console()
-    where = root_option(Path(found.definition.root))
-    goals = found.definition.goals
-    lines = [("study", found.name), ("trials", found.numbers.line())]
-    for trial in found.best[:_MOST_SHOWN]:
-        values = zip(goals, trial.values or (), strict=False)
-        told = ", ".join(f"{goal.metric} {value:.6g}" for goal, value in values)
-        lines.append(("best", f"{told} in trial {trial.number}: " + _params(trial.params)))
-    if len(found.best) > _MOST_SHOWN:
-        lines.append(("", f"and {len(found.best) - _MOST_SHOWN} more that none is better than"))
-    lines.append(("report", str(found.folder / "report.html")))
-    if found.best:
-        lines.append(
-            (
-                "train it",
-                f"dlframe train {shlex.quote(f'+from={found.name}')}{_root_override(found)}",
-            )
-        )
-    lines.append(("more", f"dlframe study status {shlex.quote(found.name)}{where}"))
-    if fresh:
-        lines.append(("go on", "the same command without --fresh goes on with this study"))
-    lines += [("note", note)] if note else []
-    for name, text in lines:
-        console.print(f"{name:<11} {text}", highlight=False, soft_wrap=True, markup=False)
-
-
-def _params(params: dict[str, Any]) -> str:
-    return " ".join(
-        f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items()
-    )
-
-
-def _root_override(found: "Snapshot") -> str:
-    root = found.definition.root
-    if Path(root) == Path("runs").absolute():
-        return ""
-    if not _PLAIN.fullmatch(root):  # Hydra, too, has marks of its own
-        root = '"' + root.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return " " + shlex.quote(f"tracking.root={root}")
+    except KeyboardInterrupt as stop:
+        ended = ended or stop
+        export_it = about("export", made.definition, made.storage)
+        note = f"stopped before all figures were drawn and recorded; `{export_it}` draws them"
+    report(study, made.storage, why=why, note=note, as_json=as_json, fresh=options.fresh)
+    if ended is not None:
+        raise ended

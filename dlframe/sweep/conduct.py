@@ -1,12 +1,10 @@
 """A study from its first worker to its last, whichever of them are killed on the way."""
 
 import math
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -16,13 +14,13 @@ from dlframe.config.settings import SweepOptions
 from dlframe.errors import DlframeError, sentence
 from dlframe.sweep.begin import Plan, first_trial
 from dlframe.sweep.definition import Definition
+from dlframe.sweep.hints import about
 from dlframe.sweep.ledger import Ledger
 from dlframe.sweep.pool import Pool
 from dlframe.sweep.stops import gave_up
 from dlframe.sweep.sweeper import Launcher, WorkerTask
 from dlframe.sweep.tally import done, numbers
 from dlframe.sweep.worker import Worker, cores
-from dlframe.tracking.where import root_option
 
 __all__ = ["work"]
 
@@ -37,8 +35,8 @@ def work(
     launcher: Launcher,
     pool: Callable[[], Pool],
     command: Sequence[str],
-) -> None:
-    """Have workers started until the study is over.
+) -> str:
+    """Have workers started until the study is over; return why it is.
 
     A launcher ends with the first of its jobs that is killed; as long as trials get done, it is used
     again.
@@ -81,10 +79,15 @@ def work(
         ledger.reap(at_once=True)
         trials = study.get_trials(deepcopy=False)
         if (failed := gave_up(trials, definition, began)) is not None:
-            raise DlframeError(f"{failed}; `{_status(definition)}` says why, and {again} goes on")
-        if ledger.over() is not None or time.monotonic() >= ends:
-            _check_some(trials, definition)
-            return
+            raise DlframeError(
+                f"{failed}; `{about('status', definition, made.storage)}` says why, and {again} goes on"
+            )
+        over = ledger.over()
+        if over is None and time.monotonic() >= ends:
+            over = f"the {definition.stops.timeout:g} seconds of a command are over"
+        if over is not None:
+            _check_some(trials, definition, made.storage)
+            return over
         if done(trials, definition) == before:
             if problem is not None:
                 raise problem
@@ -107,7 +110,7 @@ def _work_here(
     Worker(study, slots=slots, command=command, pool=pool, until=until).work()
 
 
-def _check_some(trials: Sequence[FrozenTrial], definition: Definition) -> None:
+def _check_some(trials: Sequence[FrozenTrial], definition: Definition, storage: str) -> None:
     """Make sure that something came out of the study.
 
     Raises:
@@ -117,10 +120,5 @@ def _check_some(trials: Sequence[FrozenTrial], definition: Definition) -> None:
     if found.complete == 0:
         raise DlframeError(
             f"no trial of the study {definition.name!r} has completed, {found.failed} failed; "
-            f"`{_status(definition)}` says why"
+            f"`{about('status', definition, storage)}` says why"
         )
-
-
-def _status(definition: Definition) -> str:
-    where = root_option(Path(definition.root))
-    return f"dlframe study status {shlex.quote(definition.name)}{where}"

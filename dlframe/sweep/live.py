@@ -4,7 +4,7 @@ import json
 import sys
 import threading
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
-__all__ = ["Watch", "line", "row"]
+__all__ = ["Watch", "line"]
 
 _EVERY = 1.0
 _SHOWN = 8
@@ -89,11 +89,6 @@ class Watch:
                     print(json.dumps(rows.row(found, trial)), flush=True)
                 else:
                     print(line(trial, found), file=sys.stderr, flush=True)
-
-
-def row(trial: FrozenTrial, found: Snapshot) -> dict[str, Any]:
-    """Return a trial as plain values."""
-    return rows.row(found, trial)
 
 
 def line(trial: FrozenTrial, found: Snapshot) -> str:

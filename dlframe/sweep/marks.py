@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["ATTEMPT", "COPIED", "DEFINITION", "FOLDER", "INFRASTRUCTURE", "OWNER", "PARENT",
+__all__ = ["ATTEMPT", "BEGUN", "COPIED", "DEFINITION", "FOLDER", "INFRASTRUCTURE", "OWNER", "PARENT",
            "REASON", "RETRY_OF", "SAID", "UID", "UIDS", "WORKER", "Reason", "given",
            "inherited", "is_idle", "is_infrastructure", "reason"]  # fmt: skip
 
@@ -12,6 +12,8 @@ DEFINITION = "dlframe:definition"
 """Of a study: its ``Definition`` as JSON."""
 PARENT = "dlframe:parent"
 """Of a study: id of the run that its trials' runs are children of."""
+BEGUN = "dlframe:begun"
+"""Of a study: what it was given to begin with, once it has all of it."""
 FOLDER = "dlframe:folder"
 """Of a study: its folder."""
 WORKER = "dlframe:worker:"

@@ -1,15 +1,13 @@
 """The note of a study's run, in Markdown, as MLflow shows it under the run's name."""
 
-import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
+from dlframe.sweep.hints import about
 from dlframe.sweep.pace import busy_seconds, told
 from dlframe.sweep.page import best_table
 from dlframe.sweep.snapshot import Snapshot
 from dlframe.tracking.provenance import command_line
 from dlframe.tracking.recorder import Status
-from dlframe.tracking.where import root_option
 
 __all__ = ["note"]
 
@@ -24,6 +22,7 @@ def note(
     status: Status,
     error: str | None,
     command: Sequence[str],
+    storage: str | None = None,
     odd: Sequence[str] = (),
 ) -> str:
     """Return the note.
@@ -33,6 +32,7 @@ def note(
         status: how the command ended.
         error: what went wrong, in one sentence.
         command: its words.
+        storage: address of the study; None for the usual file.
         odd: what could not be read of the trials' runs.
     """
     line = (
@@ -40,7 +40,6 @@ def note(
     )
     parts = [f"{line}: {error[:_LONGEST_ERROR]}" if error else line]
     several = len(found.definition.goals) > 1
-    name, where = shlex.quote(found.name), root_option(Path(found.definition.root))
     if found.best:
         table = best_table(found, _MOST_BEST).markdown()
         heading = f"**{'Best trials' if several else 'Best trial'}**"
@@ -50,7 +49,8 @@ def note(
     parts.append(
         "Figures and tables: artifact `study/report.html`; all trials: `study/trials.csv`."
     )
-    again = f"dlframe study best {name}{' --trial N' if several else ''} --command{where}"
+    again = about("best", found.definition, storage)
+    again += " --trial N --command" if several else " --command"
     if found.best:
         parts.append(f"**Train it again** (prints the command)\n\n```\n{again}\n```")
     words = command_line(command)
@@ -60,9 +60,8 @@ def note(
         "takes up what is left" if found.numbers.left != 0 else "with a larger n_trials searches on"
     )
     parts.append(f"**Go on**: the same command {how}\n\n```\n{words}\n```")
-    see = [f"dlframe study {each} {name}{where}" for each in ("status", "trials", "export")]
-    if found.of("failed"):
-        see.append(f"dlframe study retry {name}{where}")
+    actions = ("status", "trials", "export", *(("retry",) if found.of("failed") else ()))
+    see = [about(action, found.definition, storage) for action in actions]
     parts.append("**See more**\n\n```\n" + "\n".join(see) + "\n```")
     parts += [f"- {each}" for each in odd]
     text = ""

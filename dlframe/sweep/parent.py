@@ -155,7 +155,9 @@ class Parent:
         self._jobs = [place for place, info, _ in runs if info.created >= self._began]
         recorder.params(_common(found.definition, [params for _, _, params in runs]))
         recorder.metrics(_metrics(found), found.numbers.done)
-        told = note(found, status=status, error=error, command=self._command, odd=odd)
+        told = note(
+            found, status=status, error=error, command=self._command, storage=self._storage, odd=odd
+        )
         recorder.tags({_NOTE: told})
 
 

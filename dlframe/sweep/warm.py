@@ -15,17 +15,15 @@ from dlframe.config.settings import SweepOptions
 from dlframe.errors import ConfigError
 from dlframe.sweep.definition import Definition, Goal
 from dlframe.sweep.goals import metric_for, sign_of, value_of
-from dlframe.sweep.marks import COPIED, RETRY_OF
+from dlframe.sweep.marks import BEGUN, COPIED, RETRY_OF
 from dlframe.sweep.snapshot import definition_of
 from dlframe.sweep.space import params_of
 from dlframe.sweep.space_trials import distribution_of
 from dlframe.sweep.storage import find_study
 from dlframe.tracking.launch import resolve_uri
 
-__all__ = ["BEGUN", "Start", "asked", "gather", "has_begun", "warm_up"]
+__all__ = ["Start", "asked", "gather", "has_begun", "warm_up"]
 
-BEGUN = "dlframe:begun"
-"""Of a study: what it was given to begin with, once it has all of it."""
 _FIXED = "fixed_params"
 """Of a trial, by Optuna: the values that it is to have."""
 

@@ -4,13 +4,15 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
 from dlframe.errors import Stopped
 from dlframe.tracking.console import let_go_of_closed_terminals
 
-__all__ = ["Interruption", "signals"]
+__all__ = ["Interruption", "signals", "stopping_at_once"]
 
 _SAID = b"dlframe: stopping after this step; once more stops at once\n"
 _SAME = 1.0
@@ -91,3 +93,30 @@ class Interruption:
         """
         if self._since is not None and time.monotonic() - self._since >= patience:
             raise Stopped(self.number)
+
+
+@contextmanager
+def stopping_at_once(*more: signal.Signals) -> Iterator[None]:
+    """Let signals end what is inside as Ctrl-C does, where nothing is there yet to be saved.
+
+    Args:
+        more: signals besides those that ask to stop anyway.
+
+    Raises:
+        Stopped: a signal came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            let_go_of_closed_terminals()
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in (*signals(), *more)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

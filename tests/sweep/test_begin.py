@@ -16,10 +16,9 @@ from dlframe.sweep.begin import Plan, begin, plan
 from dlframe.sweep.definition import Chosen, Definition, Goal
 from dlframe.sweep.existing import alone
 from dlframe.sweep.frozen import Composer
-from dlframe.sweep.marks import DEFINITION, FOLDER, WORKER
+from dlframe.sweep.marks import BEGUN, DEFINITION, FOLDER, WORKER
 from dlframe.sweep.pool import Pool
 from dlframe.sweep.storage import journal_of, open_storage
-from dlframe.sweep.warm import BEGUN
 
 _LR = "optimizer.lr"
 _SPACE = "optimizer.lr=interval(0.001,0.1)"

@@ -183,7 +183,7 @@ def test_the_note_says_what_came_out_and_how_to_go_on(recorded: Recorded) -> Non
     for said in (
         "**Finished** with 40 of 40 trials done: 19 complete",
         "| val/loss (smaller is better) | 0.01 |",
-        "| optimizer | sgd |", f"dlframe study best study --command --root {recorded.root}",
+        "| optimizer | sgd |", f"dlframe study best study --root {recorded.root} --command",
         "**Go on**: the same command with a larger n_trials", "dlframe train sweep=tpe",
         f"dlframe study retry study --root {recorded.root}", "study/report.html",
     ):  # fmt: skip

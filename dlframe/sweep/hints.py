@@ -1,0 +1,47 @@
+"""Commands that are printed for the user: each works as it is, wherever the study is kept."""
+
+import shlex
+from pathlib import Path
+
+from dlframe.sweep.definition import Definition
+from dlframe.sweep.space_texts import text_of
+from dlframe.sweep.storage import journal_of
+from dlframe.tracking.redaction import without_credentials
+from dlframe.tracking.where import root_option
+
+__all__ = ["about", "train_best"]
+
+
+def about(action: str, definition: Definition, storage: str | None) -> str:
+    """Return the command line of ``dlframe study ACTION`` for a study.
+
+    Args:
+        action: such as ``status``.
+        definition: the study's.
+        storage: its address; None for the usual file.
+    """
+    where = root_option(Path(definition.root))
+    if (address := _elsewhere(definition, storage)) is not None:
+        where += f" --storage {shlex.quote(address)}"
+    return f"dlframe study {action} {shlex.quote(definition.name)}{where}"
+
+
+def train_best(definition: Definition, storage: str | None) -> str:
+    """Return the command line that trains the best of a study.
+
+    Args:
+        definition: the study's.
+        storage: its address; None for the usual file.
+    """
+    words = [f"+from={definition.name}"]
+    if root_option(Path(definition.root)):
+        words.append(f"tracking.root={text_of(definition.root)}")
+    if (address := _elsewhere(definition, storage)) is not None:
+        words.append(f"hydra.sweeper.storage={text_of(address)}")
+    return shlex.join(["dlframe", "train", *words])
+
+
+def _elsewhere(definition: Definition, storage: str | None) -> str | None:
+    """Return the address of a storage that is to be given, without its password."""
+    usual = journal_of(definition.name, Path(definition.root))
+    return None if storage in (None, usual) else without_credentials(storage)
