@@ -1,5 +1,6 @@
 """Commands that are printed for the user: each works as it is, wherever the study is kept."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.where import root_option
 
 __all__ = ["about", "train_best"]
+
+_PLAIN = re.compile(r"[A-Za-z/][\w/.:@-]*", re.ASCII)
 
 
 def about(action: str, definition: Definition, storage: str | None) -> str:
@@ -35,10 +38,15 @@ def train_best(definition: Definition, storage: str | None) -> str:
     """
     words = [f"+from={definition.name}"]
     if root_option(Path(definition.root)):
-        words.append(f"tracking.root={text_of(definition.root)}")
+        words.append(f"tracking.root={_text(definition.root)}")
     if (address := _elsewhere(definition, storage)) is not None:
-        words.append(f"hydra.sweeper.storage={text_of(address)}")
+        words.append(f"hydra.sweeper.storage={_text(address)}")
     return shlex.join(["dlframe", "train", *words])
+
+
+def _text(value: str) -> str:
+    """Return a text as Hydra reads it, in quotes only where it needs them."""
+    return value if _PLAIN.fullmatch(value) else text_of(value)
 
 
 def _elsewhere(definition: Definition, storage: str | None) -> str | None:
