@@ -12,7 +12,7 @@ from dlframe.tracking.where import root_option
 
 __all__ = ["about", "train_best"]
 
-_PLAIN = re.compile(r"[A-Za-z/][\w/.:@-]*", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z/][\w/.:-]*", re.ASCII)
 
 
 def about(action: str, definition: Definition, storage: str | None) -> str:
