@@ -7,12 +7,12 @@ from pathlib import Path
 from dlframe.sweep.definition import Definition
 from dlframe.sweep.space_texts import text_of
 from dlframe.sweep.storage import journal_of
-from dlframe.tracking.redaction import without_credentials
 from dlframe.tracking.where import root_option
 
 __all__ = ["about", "train_best"]
 
 _PLAIN = re.compile(r"[A-Za-z/][\w/.:-]*", re.ASCII)
+_PASSWORD = re.compile(r"(://[^/@:]*):[^/@]*@")
 
 
 def about(action: str, definition: Definition, storage: str | None) -> str:
@@ -51,5 +51,7 @@ def _text(value: str) -> str:
 
 def _elsewhere(definition: Definition, storage: str | None) -> str | None:
     """Return the address of a storage that is to be given, without its password."""
+    if storage is None:
+        return None
     usual = journal_of(definition.name, Path(definition.root))
-    return None if storage in (None, usual) else without_credentials(storage)
+    return None if storage == usual else _PASSWORD.sub(r"\1@", storage)

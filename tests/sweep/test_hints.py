@@ -38,4 +38,5 @@ def test_the_usual_file_and_passwords_are_left_out(tmp_path: Path) -> None:
     definition = defined(root=str(tmp_path))
     usual = journal_of(definition.name, tmp_path)
     assert about("status", definition, usual) == about("status", definition, None)
-    assert "hunter2" not in about("status", definition, "postgresql://me:hunter2@host/studies")
+    printed = about("status", definition, "postgresql://me:hunter2@host/studies")
+    assert printed.endswith(" --storage postgresql://me@host/studies")
