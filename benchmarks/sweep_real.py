@@ -34,7 +34,10 @@ def main() -> None:
     number = options.trials
     contenders: dict[str, Callable[[], tuple[float, float]]] = {
         "dlframe, each trial recorded in MLflow": partial(dlframe, number),
-        "dlframe, tracking.enabled=false": partial(dlframe, number, "tracking.enabled=false"),
+        "dlframe, not recorded": partial(dlframe, number, "tracking.enabled=false"),
+        "dlframe, not recorded, no figures": partial(
+            dlframe, number, "tracking.enabled=false", "tracking.figures=false"
+        ),
         "study.optimize in two processes": partial(by_hand, number),
     }
     for each in options.other:

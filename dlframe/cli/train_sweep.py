@@ -147,7 +147,8 @@ def _show_plan(made: "Plan", options: SweepOptions) -> None:
     most = definition.stops.n_trials
     points = combinations(definition.space)
     budget = "no limit of trials" if most is None else f"{most} trials"
-    budget += f" of {definition.epochs} epochs at most" if definition.epochs else ""
+    epochs = f"{definition.epochs} epoch{'s' if definition.epochs > 1 else ''}"
+    budget += f" of {epochs} at most" if definition.epochs else ""
     budget += f", {definition.seeds} seeds each" if definition.seeds > 1 else ""
     budget += f", {options.n_workers} at a time" if options.n_workers > 1 else ""
     budget += f"; the space has {points:,} points" if points is not None else ""
@@ -171,6 +172,11 @@ def _remarks(made: "Plan", options: SweepOptions) -> list[str]:
         said.append("goes on with this study of an earlier command; --fresh begins another")
     if made.edited:
         said.append(_EDITED)
+    if any(goal.metric.startswith("test/") for goal in made.definition.goals):
+        said.append(
+            "the goal is measured on the test part, which then says nothing of new data any more; the "
+            "usual one is of the validation part"
+        )
     if options.fresh:
         said.append(f"the same command without --fresh goes on with {name}")
     return said

@@ -27,6 +27,7 @@ from dlframe.sweep.marks import DEFINITION, FOLDER
 from dlframe.sweep.order import Order
 from dlframe.sweep.own_files import KEPT, read_files, write_files
 from dlframe.sweep.pool import Pool
+from dlframe.sweep.samplers import make_sampler
 from dlframe.sweep.snapshot import definition_of
 from dlframe.sweep.space import build_space, propose
 from dlframe.sweep.storage import check_name, check_place, journal_of, open_storage, studies_folder
@@ -104,6 +105,8 @@ def plan(
     draft = _drafted(overrides, options, config_dir)
     for text in options.constraints:
         read_constraint(text)
+    # Refuses what it cannot search, or options that do not fit; workers make their own.
+    make_sampler(sampler, seed=0, space=draft.space)
     root = Path(settings(draft.config, "tracking")["root"]).absolute()
     base = options.study_name or name_of(draft.config, draft.fixed, draft.space, options)
     check_name(base)

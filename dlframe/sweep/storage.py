@@ -88,6 +88,11 @@ def open_storage(url: str) -> BaseStorage:
     except DlframeError:
         raise
     except Exception as error:
+        if type(error).__name__ == "ArgumentError":  # SQLAlchemy's, which is not always there
+            raise ConfigError(
+                f"the storage {without_credentials(url)!r} is no address of a database; write it as in "
+                "sqlite:///study.db, with three slashes, or postgresql://user@host/base"
+            ) from error
         if not unreachable(error) and not isinstance(error, (ImportError, ValueError)):
             raise
         said = " ".join(str(error).split("\n(Background")[0].split())

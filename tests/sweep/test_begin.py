@@ -49,12 +49,13 @@ def planned(tmp_path: Path, pool: Callable[[], Pool]) -> Planned:
     def made(
         *overrides: str,
         config_dir: Path | None = None,
+        sampler: str = "random",
         pruner: Chosen | str | None = "auto",
         **options: Any,
     ) -> Plan:
         words = [*(overrides or (_SPACE,)), "data=iris", f"tracking.root={tmp_path / 'runs'}"]
         given = SweepOptions(**options)
-        return plan(words, given, Chosen("dlframe/random"), pruner, config_dir, pool)
+        return plan(words, given, Chosen(f"dlframe/{sampler}"), pruner, config_dir, pool)
 
     return made
 
@@ -164,6 +165,11 @@ def test_a_study_whose_command_was_killed_at_once_is_begun(
     optuna.create_study(study_name="t", storage=url, direction="minimize")
     with pytest.raises(ConfigError, match="'t' exists, without trials, and is to minimize"):
         _begun(planned(study_name="t", storage=url), study_name="t", storage=url)
+
+
+def test_a_sampler_that_cannot_search_the_space_is_refused(planned: Planned) -> None:
+    with pytest.raises(ConfigError, match=r"a grid needs values to count, and optimizer\.lr is"):
+        planned("optimizer.lr=interval(0.1,1)", sampler="grid")
 
 
 def test_a_plan_makes_no_file(planned: Planned, tmp_path: Path) -> None:

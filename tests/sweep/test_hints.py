@@ -15,7 +15,9 @@ _ODD = "my rüns #1 50% 'x'"
 
 @pytest.mark.parametrize("name", ["mlp-digits", "odd näme 1", "it's"])
 @pytest.mark.parametrize("root", ["runs", _ODD])
-@pytest.mark.parametrize("storage", [None, "sqlite:///my study.db", "postgresql://me@host:5432/a-b"])
+@pytest.mark.parametrize(
+    "storage", [None, "sqlite:///my study.db", "postgresql://me@host:5432/a-b"]
+)
 def test_they_are_read_as_they_were_meant(
     name: str, root: str, storage: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

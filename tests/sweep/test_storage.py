@@ -50,6 +50,7 @@ def test_a_study_that_is_not_there_or_not_alone(name: str, said: str, tmp_path: 
     [
         ("study.db", "a storage is one of journal:///"),
         ("journal://study.log", "three slashes"),
+        ("sqlite://study.db", "as in sqlite:///study.db, with three slashes"),
         ("grpc://localhost", "grpc://host:port"),
     ],
 )
