@@ -15,7 +15,7 @@ from dlframe.sweep.space import combinations, overrides_of
 from dlframe.sweep.space import grid as all_values
 from dlframe.sweep.space_trials import is_whole
 
-__all__ = ["brute_force", "grid", "has_tried_all"]
+__all__ = ["brute_force", "ends_by_itself", "grid", "has_tried_all"]
 
 Space = Sequence[Parameter]
 
@@ -51,6 +51,11 @@ def brute_force(
         return _BruteForce(space, seed, avoid_premature_stop)
 
 
+def ends_by_itself(chosen: Chosen) -> bool:
+    """Whether a sampler tries every combination once, after which there is nothing to propose."""
+    return registry().find("sampler", chosen.component).id in _EXHAUSTIVE
+
+
 def has_tried_all(chosen: Chosen, space: Space, trials: Sequence[FrozenTrial]) -> bool:
     """Whether a sampler that tries every combination once has nothing left to propose.
 
@@ -59,9 +64,7 @@ def has_tried_all(chosen: Chosen, space: Space, trials: Sequence[FrozenTrial]) -
         space: what is searched.
         trials: those that count, running ones included.
     """
-    if registry().find("sampler", chosen.component).id not in _EXHAUSTIVE:
-        return False
-    return _covers(trials, space)
+    return ends_by_itself(chosen) and _covers(trials, space)
 
 
 _EXHAUSTIVE = (f"{BUILTIN}/grid", f"{BUILTIN}/brute_force")

@@ -141,7 +141,8 @@ class Ledger:
         ):
             return False
         if values := given(trial):
-            self.study.enqueue_trial(values, user_attrs=trial.user_attrs)
+            marks = {key: v for key, v in trial.user_attrs.items() if key not in (REASON, SAID)}
+            self.study.enqueue_trial(values, user_attrs=marks)
         return True
 
     # --- trials -----------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial, TrialState
 
 from dlframe.sweep.definition import Definition
-from dlframe.sweep.exhaustive import has_tried_all
+from dlframe.sweep.exhaustive import ends_by_itself, has_tried_all
 from dlframe.sweep.goals import feasible, sign_of, value_of
 from dlframe.sweep.marks import is_idle, reason
 from dlframe.sweep.tally import done, unfinished_retries
@@ -26,10 +26,11 @@ def why_over(
     stops = definition.stops
     if stops.n_trials is not None and done(trials, definition) >= stops.n_trials:
         return f"all {stops.n_trials} trials are done"
-    own = [trial for trial in trials if not is_idle(trial)]
-    left = unfinished_retries(trials, definition) or _waiting(trials)
-    if not left and has_tried_all(definition.sampler, definition.space, own):
-        return "every combination has been tried"
+    if ends_by_itself(definition.sampler):
+        own = [trial for trial in trials if not is_idle(trial)]
+        left = unfinished_retries(trials, definition) or _waiting(trials)
+        if not left and has_tried_all(definition.sampler, definition.space, own):
+            return "every combination has been tried"
     if (said := gave_up(trials, definition, since)) is not None:
         return said
     return _reached(trials, definition) or _stagnates(trials, definition)
@@ -57,8 +58,7 @@ def _reached(trials: Sequence[FrozenTrial], definition: Definition) -> str | Non
 
 def _stagnates(trials: Sequence[FrozenTrial], definition: Definition) -> str | None:
     most, sign = definition.stops.patience, sign_of(definition.goals[0])
-    good = _good(trials)
-    if most is None or not good:
+    if most is None or not (good := _good(trials)):
         return None
     best = min(good, key=lambda trial: (sign * value_of(trial), _ended(trial)))
     own = [trial for trial in trials if not is_idle(trial)]
@@ -76,7 +76,7 @@ def gave_up(
 ) -> str | None:
     """Say that too many trials failed in a row since then, which makes the study a failure."""
     most = definition.stops.max_failures
-    if most is None:
+    if most is None or sum(trial.state == TrialState.FAIL for trial in trials) < most:
         return None
     ended = [t for t in trials if t.state.is_finished() and not is_idle(t)]
     ended = [trial for trial in ended if reason(trial) != "stopped"]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from optuna.trial import FrozenTrial, TrialState
 
 from dlframe.sweep.definition import Definition
-from dlframe.sweep.marks import ATTEMPT, RETRY_OF, is_idle, is_infrastructure, reason
+from dlframe.sweep.marks import ATTEMPT, REASON, RETRY_OF, is_idle, is_infrastructure, reason
 
 __all__ = ["Numbers", "Standing", "attempt", "counts", "done", "numbers", "standing", "superseded",
            "unfinished_retries"]  # fmt: skip
@@ -26,9 +26,9 @@ def attempt(trial: FrozenTrial) -> int:
 def superseded(trials: Iterable[FrozenTrial]) -> frozenset[int]:
     """Return the numbers of the trials that others were begun, or are waiting, in place of."""
     return frozenset(
-        int(trial.user_attrs[RETRY_OF])
-        for trial in trials
-        if RETRY_OF in trial.user_attrs and reason(trial) != "surplus"
+        int(attrs[RETRY_OF])
+        for attrs in (trial.user_attrs for trial in trials)
+        if RETRY_OF in attrs and attrs.get(REASON) != "surplus"
     )
 
 
@@ -59,8 +59,9 @@ def done(trials: Sequence[FrozenTrial], definition: Definition) -> int:
 
 def unfinished_retries(trials: Sequence[FrozenTrial], definition: Definition) -> list[FrozenTrial]:
     """Return the trials that are to be begun again, and that no other was begun in place of yet."""
-    replaced = superseded(trials)
-    return [t for t in trials if t.number not in replaced and _has_retry_left(t, definition)]
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL]
+    replaced = superseded(trials) if failed else frozenset[int]()
+    return [t for t in failed if t.number not in replaced and _has_retry_left(t, definition)]
 
 
 def _has_retry_left(trial: FrozenTrial, definition: Definition) -> bool:
