@@ -24,8 +24,8 @@ def sleep(order: Order, report: Callable[[int, dict[str, float]], bool]) -> Outc
 
 
 def nap(order: Order, report: Callable[[int, dict[str, float]], bool]) -> Outcome:
-    """Sleep for some seconds."""
-    time.sleep(random.uniform(2.0, 8.0))
+    """Sleep for half a minute or less: workers that wait for GPUs, not for this machine's cores."""
+    time.sleep(random.uniform(8.0, 32.0))
     return nothing(order, report)
 
 

@@ -76,7 +76,7 @@ def work(
             launcher(task, first, jobs, place)
         except Exception as error:  # a killed job's, which says nothing of the study
             problem = error
-        ledger.reap(at_once=True)
+        ledger.reap()
         trials = study.get_trials(deepcopy=False)
         if (failed := gave_up(trials, definition, began)) is not None:
             raise DlframeError(

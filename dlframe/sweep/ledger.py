@@ -104,23 +104,19 @@ class Ledger:
             _, quiet = self._quiet.setdefault(key, (json.dumps(known.get(key)), 0.0))
         return quiet > self._lease
 
-    def reap(self, *, at_once: bool = False) -> list[int]:
-        """Close the trials of workers that are gone, which are then begun again; return their numbers.
-
-        Args:
-            at_once: look although that was done a moment ago.
-        """
+    def reap(self) -> list[int]:
+        """Close the trials of workers that are gone, which are then begun again; return their numbers."""
         with self._taking:  # a trial that is just being taken is in the storage before it is mine
-            now = time.monotonic()
-            if now < self._next_look and not at_once:
-                return []
-            self._next_look = now + min(2.0, self._lease / 4)
-            running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            others = [trial for trial in running if trial.number not in self._mine]
-            if not others:
-                return []
-            known = self.look()
-            return [trial.number for trial in others if self._close_lost(trial, known)]
+            return self._reap(self.study.get_trials(deepcopy=False))
+
+    def _reap(self, trials: Sequence[FrozenTrial]) -> list[int]:
+        self._next_look = time.monotonic() + min(2.0, self._lease / 4)
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        others = [trial for trial in running if trial.number not in self._mine]
+        if not others:
+            return []
+        known = self.look()
+        return [trial.number for trial in others if self._close_lost(trial, known)]
 
     def _close_lost(self, trial: FrozenTrial, known: dict[str, Any]) -> bool:
         """Close a trial if its worker is gone."""
@@ -148,9 +144,14 @@ class Ledger:
     # --- trials -----------------------------------------------------------------------------------
 
     def take(self) -> optuna.Trial | None:
-        """Ask for the next trial; None where nothing is to be begun now."""
+        """Ask for the next trial; None where nothing is to be begun now.
+
+        Trials of workers that are gone are closed first.
+        """
         with self._taking:
             trials = self.study.get_trials(deepcopy=False)
+            if time.monotonic() >= self._next_look and self._reap(trials):
+                trials = self.study.get_trials(deepcopy=False)
             if why_over(trials, self.definition, self._began) is not None:
                 return None
             if not self._has_room(trials):

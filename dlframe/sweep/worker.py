@@ -138,7 +138,6 @@ class Worker:
         pause = _POLL
         try:
             while not self._ends():
-                self._ledger.reap()
                 trial = self._ledger.take()
                 if trial is not None:
                     pause = _POLL

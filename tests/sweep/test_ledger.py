@@ -59,7 +59,6 @@ def _loop(ledger: Ledger, hang_at: int | None = None) -> None:
     ledger.beat()
     mine = 0
     while ledger.over() is None:
-        ledger.reap()
         trial = ledger.take()
         if trial is None:
             time.sleep(0.02)
@@ -152,7 +151,7 @@ def _watched(ledger: Ledger, seconds: float) -> list[int]:
     """Look for the lost again and again, as a worker does; return what was found."""
     end, found = time.monotonic() + seconds, list[int]()
     while time.monotonic() < end and not found:
-        found = ledger.reap(at_once=True)
+        found = ledger.reap()
         time.sleep(0.05)
     return found
 
@@ -231,10 +230,10 @@ def test_a_trial_is_not_lost_while_it_is_being_taken(tmp_path: Path) -> None:
     with ThreadPoolExecutor() as threads:
         taking = threads.submit(ledger.take)
         while not taking.done():
-            assert ledger.reap(at_once=True) == []
+            assert ledger.reap() == []
         again = taking.result()
     assert again is not None
-    assert ledger.reap(at_once=True) == []
+    assert ledger.reap() == []
     assert ledger.complete(again.number, [1.0])
 
 
@@ -248,7 +247,7 @@ def test_a_trial_that_nobody_asked_for_twice_costs_no_attempt(tmp_path: Path) ->
     ledger.fail(first.number, "killed", "by somebody")
     marks = {OWNER: "w", RETRY_OF: 0, ATTEMPT: 2}
     study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs=marks))
-    assert ledger.reap(at_once=True) == [1]
+    assert ledger.reap() == [1]
     again = ledger.take()
     assert again is not None
     assert again.user_attrs[ATTEMPT] == 2
