@@ -105,7 +105,7 @@ class Ledger:
         return quiet > self._lease
 
     def reap(self) -> list[int]:
-        """Close the trials of workers that are gone, which are then begun again; return their numbers."""
+        """Close the trials of workers that are gone, to be begun again; return their numbers."""
         with self._taking:  # a trial that is just being taken is in the storage before it is mine
             return self._reap(self.study.get_trials(deepcopy=False))
 
