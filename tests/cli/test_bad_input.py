@@ -43,7 +43,7 @@ CONFIG_ERRORS = {
     "--config-dir nowhere": "give --config-dir one that exists",
     "-m optimizer=adam,sdg": "no optimizer is called 'sdg'; did you mean 'sgd'",
     "-m seed=1,two": "seed must be int >= 0 and < 4294967296; got 'two'",
-    "-m hydra/launcher=jobli": "Could not find 'hydra/launcher/jobli'",
+    "-m hydra/launcher=jobli": "no launcher is called 'jobli'; did you mean 'joblib'",
 }
 
 DRIVER = """
