@@ -47,7 +47,7 @@ def _study(place: Path) -> optuna.Study | None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_nothing_is_lost_by_killing(kills: int, tmp_path: Path) -> None:
     found = trouble_support.install(tmp_path / "site")
     environment = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1", **found}

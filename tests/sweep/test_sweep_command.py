@@ -13,6 +13,7 @@ from pathlib import Path
 import optuna
 import pytest
 import trouble_support
+from _pytest.mark import ParameterSet
 from cli_support import end_delivery, environment, one_sentence, recorded, status_of
 from optuna.trial import TrialState
 
@@ -31,6 +32,11 @@ _SEARCH = (
     "activation=relu,tanh",
     "optimizer.lr=tag(log,interval(1e-4,1e-1))",
 )
+
+
+def _slow(words: tuple[str, ...], said: str) -> ParameterSet:
+    """Mark a case that other tests have, too, without a whole command."""
+    return pytest.param(words, said, marks=pytest.mark.slow)
 
 
 def _run(
@@ -100,6 +106,7 @@ def test_the_best_is_trained_by_name_and_by_its_command(place: Path) -> None:
     assert "lr: 0.5" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_best_runs_of_an_experiment_are_tried_first(place: Path) -> None:
     best = _study(place, "s").best_trial
     done = _run(place, *_SEARCH, "hydra.sweeper.study_name=w", "hydra.sweeper.from_experiment=dlframe",
@@ -115,15 +122,16 @@ def test_the_best_runs_of_an_experiment_are_tried_first(place: Path) -> None:
     ("words", "said"),
     [
         (("hydra.sweeper.n_trials=3",), "has 4 already; got 3; give a larger"),
-        (("hydra.sweeper.direction=minimize",), "exists and is to maximize val/accuracy"),
+        _slow(("hydra.sweeper.direction=minimize",), "exists and is to maximize val/accuracy"),
         (("optimizer=adam,sgd",), "exists with another space"),
         (("hydra.sweeper.objective=val/nothing",), "no run logs the objective 'val/nothing'"),
         (("hydra.sweeper.storage=sqlite:///s.db", "hydra.sweeper.n_workers=2"), "SQLite serves one"),
         (("hydra.sweeper.constraints=['a = b']",), "a constraint reads like"),
-        (("hydra.sweeper.constraints=['val/los <= 1']",), "did you mean 'val/loss'"),
+        _slow(("hydra.sweeper.constraints=['val/los <= 1']",), "did you mean 'val/loss'"),
         (("hydra.sweeper.study_name=../s",), "a study's name is that of a folder"),
-        (("hydra.sweeper.enqueue=[{optimizer.lr: 7}]", "hydra.sweeper.study_name=t"), "searched from"),
-        (("hydra.sweeper.from_study=u", "hydra.sweeper.study_name=t"), "no study is called 'u'"),
+        _slow(("hydra.sweeper.enqueue=[{optimizer.lr: 7}]", "hydra.sweeper.study_name=t"),
+              "searched from"),
+        _slow(("hydra.sweeper.from_study=u", "hydra.sweeper.study_name=t"), "no study is called 'u'"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_said_before_any_trial(
@@ -148,7 +156,7 @@ def test_a_dry_run_begins_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("n_trials=9", "max_failures=2"), "the last 2 trials all failed; `dlframe study status"),
+        _slow(("n_trials=9", "max_failures=2"), "the last 2 trials all failed; `dlframe study status"),
         (("n_trials=2",), "no trial of the study 's' has completed, 2 failed; `dlframe study status"),
     ],
 )  # fmt: skip
@@ -274,7 +282,9 @@ def test_two_commands_begin_a_study_at_once(tmp_path: Path) -> None:
     end_delivery(tmp_path / "runs")
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize(
+    "launcher", ["submitit_local", pytest.param("joblib", marks=pytest.mark.slow)]
+)
 def test_the_jobs_of_a_launcher_share_the_cores_and_keep_what_is_secret(
     launcher: str, tmp_path: Path
 ) -> None:
