@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from dlframe.sweep.definition import Definition
 from dlframe.sweep.marks import (
     ATTEMPT,
+    FIXED,
     OWNER,
     REASON,
     RETRY_OF,
@@ -227,7 +228,7 @@ class Ledger:
         made = create_trial(
             state=TrialState.RUNNING,
             user_attrs=attrs,
-            system_attrs={"fixed_params": given(failed)},
+            system_attrs={FIXED: given(failed)},
         )
         trial_id = self.study._storage.create_new_trial(self.study._study_id, made)
         trial = optuna.Trial(self.study, trial_id)

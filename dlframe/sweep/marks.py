@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["ATTEMPT", "BEGUN", "COPIED", "DEFINITION", "FOLDER", "INFRASTRUCTURE", "OWNER", "PARENT",
-           "REASON", "RETRY_OF", "SAID", "UID", "UIDS", "WORKER", "Reason", "given",
+__all__ = ["ATTEMPT", "BEGUN", "COPIED", "DEFINITION", "FIXED", "FOLDER", "INFRASTRUCTURE", "OWNER",
+           "PARENT", "REASON", "RETRY_OF", "SAID", "UID", "UIDS", "WORKER", "Reason", "given",
            "inherited", "is_idle", "is_infrastructure", "reason"]  # fmt: skip
 
 DEFINITION = "dlframe:definition"
@@ -24,6 +24,8 @@ UID = "dlframe:uid"
 """Of a trial: id of its run; with several seeds, of the first."""
 UIDS = "dlframe:uids"
 """Of a trial with several seeds: ids of the runs begun so far, in the seeds' order."""
+FIXED = "fixed_params"
+"""Of a trial, by Optuna: the values that it is to have."""
 ATTEMPT = "dlframe:attempt"
 """Of a trial: its number among the attempts at the same values; the first is 1."""
 RETRY_OF = "dlframe:retry_of"
@@ -68,7 +70,7 @@ def is_idle(trial: FrozenTrial) -> bool:
 
 def given(trial: FrozenTrial) -> dict[str, Any]:
     """Return the values that another attempt at a trial has: those drawn, and those it was to have."""
-    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    return {**trial.system_attrs.get(FIXED, {}), **trial.params}
 
 
 def inherited(trial: FrozenTrial) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from dlframe.config.settings import SweepOptions
 from dlframe.errors import ConfigError
 from dlframe.sweep.definition import Definition, Goal
 from dlframe.sweep.goals import metric_for, sign_of, value_of
-from dlframe.sweep.marks import BEGUN, COPIED, RETRY_OF
+from dlframe.sweep.marks import BEGUN, COPIED, FIXED, RETRY_OF
 from dlframe.sweep.snapshot import definition_of
 from dlframe.sweep.space import params_of
 from dlframe.sweep.space_trials import distribution_of
@@ -23,9 +23,6 @@ from dlframe.sweep.storage import find_study
 from dlframe.tracking.launch import resolve_uri
 
 __all__ = ["Start", "asked", "gather", "has_begun", "warm_up"]
-
-_FIXED = "fixed_params"
-"""Of a trial, by Optuna: the values that it is to have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,7 @@ def warm_up(study: optuna.Study, start: Start, options: SweepOptions) -> None:
     trials = study.get_trials(deepcopy=False)
     known = [trial.user_attrs.get(COPIED) for trial in trials]
     own = [trial for trial in trials if RETRY_OF not in trial.user_attrs]
-    queued = [t.system_attrs[_FIXED] for t in own if _FIXED in t.system_attrs]
+    queued = [t.system_attrs[FIXED] for t in own if FIXED in t.system_attrs]
     for params in start.given:
         if params in queued:
             queued.remove(params)

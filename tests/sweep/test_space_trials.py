@@ -1,6 +1,5 @@
 """Points of a space: as Optuna alone would draw them, and as users give them."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from optuna import Trial
 from optuna.samplers import BaseSampler, BruteForceSampler, CmaEsSampler, RandomSampler, TPESampler
 from optuna.study import Study, create_study
 from optuna.trial import FrozenTrial, TrialState
+from search_support import value_of
 
 from dlframe.config.compose import compose
 from dlframe.errors import ConfigError
@@ -59,15 +59,6 @@ def flat() -> tuple[Parameter, ...]:
 @pytest.fixture(scope="module")
 def nested() -> tuple[Parameter, ...]:
     return space_of(*NESTED)
-
-
-def value_of(params: dict[str, Any]) -> float:
-    """Any function of all parameters that differs enough to be searched."""
-    total = 0.0
-    for name, value in params.items():
-        number = len(value) if isinstance(value, str) else float(value)
-        total += math.sin(number * (1 + len(name))) + abs(math.log10(abs(number) + 1e-6) + 2)
-    return total
 
 
 def numbers_by_hand(trial: Trial) -> dict[str, Any]:

@@ -288,7 +288,6 @@ def test_two_commands_begin_a_study_at_once(tmp_path: Path) -> None:
 def test_the_jobs_of_a_launcher_share_the_cores_and_keep_what_is_secret(
     launcher: str, tmp_path: Path
 ) -> None:
-    pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
     done = _run(
         tmp_path, *_SEARCH, "hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=2", "tracking.wait=0",
         "hydra.sweeper.n_workers=2", f"hydra/launcher={launcher}",
