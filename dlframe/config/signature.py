@@ -19,11 +19,11 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from dlframe.config.options import REQUIRED, Option, is_supported
-from dlframe.errors import BrokenPluginError
+from dlframe.errors import BrokenPluginError, ConfigError, DlframeError
 from dlframe.interfaces.options import COMMON_OPTIONS
 from dlframe.plugin import ALL_KINDS, Entry, registry
 
-__all__ = ["Signature", "dataclass_options", "imported", "parsed", "signature_of"]
+__all__ = ["Signature", "construct", "dataclass_options", "imported", "parsed", "signature_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,27 @@ def load(entry: Entry) -> Signature:
             f"{entry.kind} {entry.id!r} cannot be loaded from {entry.component.target!r}: "
             f"{type(error).__name__}: {error}"
         ) from error
+
+
+def construct(entry: Entry, options: Mapping[str, Any], runtime: Mapping[str, Any]) -> Any:
+    """Build a component.
+
+    Args:
+        entry: the component.
+        options: checked, by name.
+        runtime: arguments of which it gets those that it names.
+
+    Raises:
+        ConfigError: it refuses its options.
+    """
+    accepts = load(entry).accepts
+    passed = {name: v for name, v in runtime.items() if accepts is None or name in accepts}
+    try:
+        return entry.component.load()(**passed, **options)
+    except DlframeError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{entry.kind} {entry.id!r} refuses its options: {error}") from error
 
 
 def dataclass_options(cls: type) -> tuple[Option, ...]:

@@ -7,9 +7,8 @@ from typing import Any
 
 from optuna.exceptions import ExperimentalWarning
 
-from dlframe.config.signature import load
+from dlframe.config.signature import construct, load
 from dlframe.config.validate import checked
-from dlframe.errors import ConfigError, DlframeError
 from dlframe.plugin import registry
 from dlframe.sweep.definition import Chosen
 
@@ -23,16 +22,8 @@ def built(kind: str, chosen: Chosen, **runtime: Any) -> Any:
         ConfigError: an option does not fit.
     """
     entry = registry().find(kind, chosen.component)
-    signature = load(entry)
-    options = checked(f"hydra.sweeper.{kind}", chosen.options, signature.options, entry.id)
-    accepts = signature.accepts
-    passed = {name: v for name, v in runtime.items() if accepts is None or name in accepts}
-    try:
-        return entry.component.load()(**passed, **options)
-    except DlframeError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{kind} {entry.id!r} refuses its options: {error}") from error
+    options = checked(f"hydra.sweeper.{kind}", chosen.options, load(entry).options, entry.id)
+    return construct(entry, options, runtime)
 
 
 @contextmanager

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from dlframe.config.signature import load
-from dlframe.errors import ConfigError, DlframeError
+from dlframe.config.signature import construct, load
+from dlframe.errors import ConfigError
 from dlframe.interfaces import Data, DataOptions, Initializer, Loss, Regularizer, Spec, Task
 from dlframe.interfaces.options import COMMON_OPTIONS
 from dlframe.plugin import KINDS, registry
@@ -49,13 +49,7 @@ def build(kind: str, node: Mapping[str, Any], **runtime: Any) -> Any:
         for name, value in node.items()
         if name != "component" and not (name in common and name not in (accepts or ()))
     }
-    passed = {n: v for n, v in runtime.items() if accepts is None or n in accepts}
-    try:
-        return entry.component.load()(**passed, **options)
-    except DlframeError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{kind} {entry.id!r} refuses its options: {error}") from error
+    return construct(entry, options, runtime)
 
 
 def build_data(config: Config) -> tuple[Data, DataOptions]:
