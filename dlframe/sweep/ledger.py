@@ -24,6 +24,7 @@ from dlframe.sweep.marks import (
     inherited,
     reason,
 )
+from dlframe.sweep.patience import read_once
 from dlframe.sweep.stops import why_over
 from dlframe.sweep.tally import attempt, done, superseded, unfinished_retries
 from dlframe.sweep.workers import is_alive, sign_of_life
@@ -161,12 +162,18 @@ class Ledger:
                 trial = self._begin_again(failed)
                 if not self._is_surplus(trial, "another worker took it up"):
                     return trial
-            trial = self.study.ask()
+            with read_once(self.study._storage, trials):
+                trial = self.study.ask()
             self._note(trial)
             if self._is_surplus(trial, "another worker took the last one"):
                 return None
             trial.set_user_attr(OWNER, self.worker)
-            return trial
+        if (
+            FIXED not in trial._cached_frozen_trial.system_attrs
+        ):  # whose values are given draws no others
+            with read_once(self.study._storage, trials):
+                _ = trial.relative_params  # else it is sampled at the first question for a value
+        return trial
 
     def over(self) -> str | None:
         """Say why the study is over; None while trials are running or left."""

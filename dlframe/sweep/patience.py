@@ -3,15 +3,17 @@
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
 
 from dlframe.errors import StorageError
 
-__all__ = ["Patient", "patient", "unreachable", "wait_again", "wait_no_more"]
+__all__ = ["Patient", "patient", "read_once", "unreachable", "wait_again", "wait_no_more"]
 
 _PATIENCE = 300.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
@@ -89,6 +91,7 @@ class Patient(BaseStorage):
 
     def __init__(self, storage: BaseStorage) -> None:
         self._storage = storage
+        self._read = threading.local()
 
     def _insist(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         pause, again = _FIRST_PAUSE, False
@@ -128,6 +131,37 @@ def _patiently(name: str) -> Callable[..., Any]:
 for _name in [name for name in vars(BaseStorage) if not name.startswith("_")]:
     setattr(Patient, _name, _patiently(_name))
 Patient.__abstractmethods__ = frozenset()
+
+
+def _all_trials(
+    self: Patient, study_id: int, deepcopy: bool = True, states: Any = None
+) -> Sequence[FrozenTrial]:
+    read: Sequence[FrozenTrial] | None = getattr(self._read, "trials", None)
+    if read is None or deepcopy:
+        found: Sequence[FrozenTrial] = self._insist(
+            self._storage.get_all_trials, study_id, deepcopy=deepcopy, states=states
+        )
+        return found
+    return [trial for trial in read if states is None or trial.state in states]
+
+
+Patient.get_all_trials = _all_trials  # type: ignore[method-assign,assignment]
+
+
+@contextmanager
+def read_once(storage: BaseStorage, trials: Sequence[FrozenTrial]) -> Iterator[None]:
+    """Let this thread's questions for a study's trials be answered by what was just read.
+
+    Optuna asks three times for one proposal, and each time a database tells all running trials anew.
+    """
+    if not isinstance(storage, Patient):
+        yield
+        return
+    storage._read.trials = trials
+    try:
+        yield
+    finally:
+        storage._read.trials = None
 
 
 def patient(storage: BaseStorage) -> BaseStorage:

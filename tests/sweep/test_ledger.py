@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -13,12 +13,13 @@ from pathlib import Path
 import optuna
 import pytest
 from fault_support import another_database, postgres
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from study_support import defined
 
 from dlframe.sweep.definition import Stops
 from dlframe.sweep.ledger import Ledger
 from dlframe.sweep.marks import ATTEMPT, DEFINITION, OWNER, RETRY_OF, UID, WORKER, reason
+from dlframe.sweep.patience import patient
 from dlframe.sweep.storage import journal_of, open_storage
 from dlframe.sweep.tally import done
 from dlframe.sweep.workers import sign_of_life
@@ -289,3 +290,36 @@ def test_an_attempt_keeps_its_run_and_stopping_costs_none(tmp_path: Path) -> Non
         ledger.fail(trial.number, why, "so it was")  # type: ignore[arg-type]
     assert ledger.take() is None
     assert ledger.over() == "all 1 trials are done"
+
+
+class _Counting(optuna.storages.InMemoryStorage):
+    """A storage that counts how often it is asked for all trials."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        self.asked += 1
+        return super().get_all_trials(study_id, deepcopy, states)
+
+
+def test_a_proposal_reads_the_trials_once_and_is_optunas_own() -> None:
+    counting = _Counting()
+    mine = optuna.create_study(
+        storage=patient(counting), sampler=optuna.samplers.TPESampler(seed=0)
+    )
+    bare = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+    ledger = Ledger(mine, defined(name="s", stops=Stops(n_trials=30)), "me")
+    ledger.beat()
+    for number in range(25):
+        counting.asked = 0
+        trial, other = ledger.take(), bare.ask()
+        assert trial is not None
+        values = [(t.suggest_float("x", 0, 1), t.suggest_float("y", 1, 9)) for t in (trial, other)]
+        assert counting.asked == 1, number
+        assert values[0] == values[1]
+        ledger.complete(trial.number, [values[0][0] + values[0][1]])
+        bare.tell(other, values[0][0] + values[0][1])
