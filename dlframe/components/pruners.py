@@ -13,6 +13,11 @@ COMPONENTS: tuple[Component, ...] = (
         summary="ends no trial early",
     ),
     Component(
+        name="power_law",
+        target=f"{_HOME}:power_law",
+        summary="ends a trial that at its present pace will not reach the best value",
+    ),
+    Component(
         name="median",
         target=f"{_HOME}:median",
         summary="ends a trial that is worse than half of the earlier ones were at that epoch",

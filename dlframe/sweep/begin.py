@@ -312,11 +312,11 @@ def _pruner(
         reported = seeds > 1 or (goals[0].metric.startswith("val/") and epochs > 1)
         if several or not reported:
             return None
-        # Later than most would: where the first epochs rank trials wrongly, as in the table of
-        # benchmarks/sweep_efficiency.py, earlier pruning ends with worse results. A trial of several
-        # seeds reports whole trainings, of which the first says much already.
-        warmup = epochs // 3 if seeds == 1 else 0
-        return Chosen("dlframe/median", {"n_startup_trials": 10, "n_warmup_steps": warmup})
+        # Of all in benchmarks/sweep_efficiency.py the one that saves most and never ends worse. A trial
+        # of several seeds reports the mean of whole trainings, which is no curve.
+        if seeds == 1:
+            return Chosen("dlframe/power_law")
+        return Chosen("dlframe/median", {"n_startup_trials": 10})
     if wish is None:
         return None
     assert isinstance(wish, Chosen)

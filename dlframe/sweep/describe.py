@@ -26,7 +26,7 @@ def describe(order: Order, report: Callable[[int, dict[str, float]], bool]) -> O
         "monitor": task.monitor,
         "mode": task.mode,
         "metrics": sorted({*metrics, *(f"cost/{name}" for name in _COSTS)}),
-        "epochs": max(0, options["max_epochs"]) // options["eval_every"],
+        "epochs": max(0, options["max_epochs"]),  # by which reports are numbered, however rare
     }
     write_whole(Path(order.tags[FACTS]), json.dumps(facts))
     return Outcome(state="finished", metrics={}, uid=order.uid)

@@ -1,4 +1,4 @@
-"""Pruners: what ends a study's trials early. All are Optuna's, with options that are checked.
+"""Pruners: what ends a study's trials early. All but one are Optuna's, with options that are checked.
 
 A trial reports its objective after each validation, with the epoch as the step.
 """
@@ -18,9 +18,20 @@ from optuna.pruners import (
 )
 
 from dlframe.errors import ConfigError
-from dlframe.interfaces.options import Ge, Le, NonNegative, NonNegativeInt, PositiveInt, Probability
+from dlframe.interfaces.options import (
+    Ge,
+    Gt,
+    Le,
+    Lt,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    Probability,
+)
 from dlframe.sweep.chosen import built, quietly
 from dlframe.sweep.definition import Chosen
+from dlframe.sweep.power_law import PowerLaw
 
 __all__ = [
     "asha",
@@ -30,6 +41,7 @@ __all__ = [
     "none",
     "patient",
     "percentile",
+    "power_law",
     "threshold",
     "wilcoxon",
 ]
@@ -59,6 +71,45 @@ def make_pruner(chosen: Chosen | None, *, max_resource: int) -> BasePruner:
 def none() -> NopPruner:
     """End no trial early."""
     return NopPruner()
+
+
+def power_law(
+    *,
+    max_resource: int,
+    n_startup_trials: PositiveInt = 1,
+    n_warmup_steps: PositiveInt = 3,
+    optimism: Positive = 1.0,
+    stall: Annotated[float, Gt(0), Lt(1)] = 0.34,
+) -> BasePruner:
+    """End a trial that at its present pace will not reach the best value, or that stands still.
+
+    With ``b(t)`` the best value of a trial up to epoch ``t``, its pace is what it gained by the last
+    doubling of its epochs, ``p = log b(t / 2) - log b(t)``. It ends at epoch ``t`` of ``T`` where
+    ``log b(t) - optimism * p * log2(T / t)`` is above the logarithm of the best trial's value: losses
+    fall about as a power of time, so that doublings gain alike. It also ends where it gained nothing
+    in the last ``stall * t`` epochs. A trial that is ahead of the best never ends. For an accuracy,
+    ``b`` is its distance from 1; values of another kind are taken as they are instead of their
+    logarithms. Any number of trials, of which the first completes.
+
+    Args:
+        max_resource: epochs of a whole trial.
+        n_startup_trials: trials that must have completed before any is ended.
+        n_warmup_steps: epochs before a trial is ended.
+        optimism: how many times its present pace a trial is trusted with; more ends fewer trials.
+        stall: share of its epochs so far in which a trial must have gained something.
+
+    Reference:
+        Domhan, Springenberg and Hutter 2015, IJCAI, pages 3460 to 3468, extrapolate learning curves.
+    """
+    if max_resource <= 1:
+        return NopPruner()
+    return PowerLaw(
+        max_resource,
+        n_startup_trials=n_startup_trials,
+        n_warmup_steps=n_warmup_steps,
+        optimism=optimism,
+        stall=stall,
+    )
 
 
 def median(

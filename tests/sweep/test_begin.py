@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -336,16 +335,22 @@ def test_constraints_on_what_runs_log(planned: Planned) -> None:
     assert planned(constraints=texts).definition.constraints == tuple(texts)
 
 
-def test_the_usual_pruner_counts_what_trials_report(planned: Planned) -> None:
-    def warmup(**options: Any) -> Any:
-        found = planned(_SPACE, "trainer.max_epochs=30", **options).definition.pruner
-        return found and asdict(found)["options"]["n_warmup_steps"]
+def test_the_usual_pruner_fits_what_trials_report(planned: Planned) -> None:
+    def pruner(*words: str, **options: Any) -> Any:
+        found = planned(_SPACE, *words, **options).definition.pruner
+        return found and found.component
 
-    assert warmup() == 10
-    assert warmup(seeds=3) == 0  # a step is a seed
-    assert warmup(seeds=3, objective="cost/parameters") == 0
-    assert warmup(objective="cost/parameters") is None
-    assert warmup(seeds=3, objective=["val/loss", "cost/parameters"]) is None
+    assert pruner("trainer.max_epochs=30") == "dlframe/power_law"
+    assert pruner("trainer.max_epochs=1") is None
+    assert pruner(seeds=3) == "dlframe/median"  # a step is a seed, and no curve
+    assert pruner(seeds=3, objective="cost/parameters") == "dlframe/median"
+    assert pruner(objective="cost/parameters") is None
+    assert pruner(seeds=3, objective=["val/loss", "cost/parameters"]) is None
+
+
+def test_epochs_are_counted_by_the_numbers_that_reports_have(planned: Planned) -> None:
+    made = planned(_SPACE, "trainer.max_epochs=30", "trainer.eval_every=3").definition
+    assert made.epochs == 30
 
 
 def test_a_definition_is_read_as_it_was_written(planned: Planned) -> None:
