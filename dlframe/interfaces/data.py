@@ -1,6 +1,7 @@
 """Data: where examples come from, and how raw values become tensors."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ class Examples:
         feature_names: names of the inputs' columns.
         target_names: names of the targets' columns.
         test: row numbers of a fixed test part; None lets dlframe draw one.
+        val: row numbers of a fixed validation part, likewise.
+        spans: first and last moment ``[N, 2]`` of what each example asks for, as whole numbers that
+            grow with time; the parts then follow each other in time. None where the order of the
+            examples means nothing.
     """
 
     x: Rows
@@ -41,6 +46,8 @@ class Examples:
     feature_names: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()
     test: NDArray[np.int64] | None = None
+    val: NDArray[np.int64] | None = None
+    spans: NDArray[np.int64] | None = None
 
 
 class Preprocessor(ABC):
@@ -70,9 +77,20 @@ class Preprocessor(ABC):
         """Names of the raw columns that ``transform`` reads; empty where it takes all, or arrays."""
         return ()
 
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the transformed columns where the input is ``features``; else empty."""
-        return ()
+    def facts(self) -> Mapping[str, Any]:
+        """Fields of ``Spec`` that only the fitted preprocessor knows, by their names.
+
+        ``feature_names`` and ``feature_groups`` of transformed columns, ``vocabulary_size`` of tokens.
+        """
+        return {}
+
+    def invert(self, x: Tensor) -> Rows:
+        """Map tensors ``[N, *input_shape]`` back to raw rows, as far as that is possible.
+
+        The default returns the numbers as they are.
+        """
+        values: NDArray[Any] = x.detach().cpu().numpy()
+        return values
 
 
 class Data(ABC):

@@ -45,12 +45,15 @@ class Task(ABC):
         monitor: the value that picks the best checkpoint, such as ``val/loss``.
         mode: whether the monitored value should become small or large.
         needs: the class that the network must derive from.
+        makes_inputs: whether predictions have the shape and the scale of preprocessed inputs; users
+            then get them in the data's units.
         from_noise: whether ``predict`` takes noise ``[B, network.latent_size]`` instead of inputs.
     """
 
     monitor: ClassVar[str] = "val/loss"
     mode: ClassVar[Literal["min", "max"]] = "min"
     needs: ClassVar[type[nn.Module]] = nn.Module
+    makes_inputs: ClassVar[bool] = False
     from_noise: ClassVar[bool] = False
 
     def __init__(self, *, spec: Spec, loss: Loss) -> None:

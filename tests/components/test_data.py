@@ -74,7 +74,7 @@ def test_bundled_sets_have_their_known_shapes(
     x = preprocessor.transform(examples.x)
     assert x.shape == shape
     assert x.dtype == torch.float32
-    assert preprocessor.feature_names() == examples.feature_names
+    assert preprocessor.facts().get("feature_names", ()) == examples.feature_names
 
 
 def test_bundled_values_are_those_of_the_published_sets() -> None:
@@ -128,7 +128,7 @@ def test_standardize_is_restored_bit_for_bit(as_table: bool, tmp_path: Path) -> 
     fitted.save(tmp_path / "state.json")
     restored.restore(tmp_path / "state.json")
     assert torch.equal(fitted.transform(x), restored.transform(x))
-    assert restored.feature_names() == (("a", "b", "c") if as_table else ())
+    assert restored.facts() == ({"feature_names": ("a", "b", "c")} if as_table else {})
 
 
 def test_standardize_finds_columns_by_name() -> None:

@@ -1,7 +1,7 @@
 """The preprocessor of numerical arrays: zero mean and unit variance."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +110,16 @@ class Standardize(Preprocessor):
         self._mean = np.array(state["mean"], np.float32)
         self._std = np.array(state["std"], np.float32)
 
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the table's columns; empty for arrays."""
-        return self._columns
+    def facts(self) -> Mapping[str, Any]:
+        """Names of the table's columns; nothing for arrays."""
+        return {"feature_names": self._columns} if self._columns else {}
+
+    def invert(self, x: Tensor) -> Rows:
+        """Map ``x[N, ...]`` back to the data's units: ``x * std + mean``, float32."""
+        values: NDArray[np.float32] = x.detach().cpu().float().numpy() * self._std + self._mean
+        if self._columns and values.ndim == 2:
+            return pd.DataFrame(values, columns=list(self._columns))
+        return values
 
 
 def _chunks(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:

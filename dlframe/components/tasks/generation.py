@@ -43,6 +43,7 @@ class Generation(Task):
     monitor: ClassVar[str] = "val/frechet"
     mode: ClassVar[Literal["min", "max"]] = "min"
     needs: ClassVar[type[nn.Module]] = GenerativeAdversarial
+    makes_inputs: ClassVar[bool] = True
     from_noise: ClassVar[bool] = True
 
     def __init__(self, spec: Spec, loss: Loss) -> None:
