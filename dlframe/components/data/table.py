@@ -13,6 +13,7 @@ from dlframe.components.data.columns import (
     check_known,
     infer_roles,
 )
+from dlframe.components.data.table_file import TableFile, rows_with_targets
 from dlframe.components.data.tabular import Clip, Tabular
 from dlframe.components.data.targets import encode_targets
 from dlframe.errors import ConfigError, DataError
@@ -86,17 +87,13 @@ class Csv(Data):
         self._path = Path(path).expanduser()
         self._targets = [target] if isinstance(target, str) else list(target or ())
         self._task = task
-        self._separator = "\t" if separator in ("tab", "\\t") else separator
-        self._header = header
-        self._encoding = encoding
+        self._file = TableFile(separator, header, encoding)
         self._overrides = Overrides(tuple(numerical), tuple(categorical), tuple(ignore))
         self._missing = missing
         self._missing_target = missing_target
         self._scaling = scaling
         self._max_categories = max_categories
         self._clip = Clip(clip, clip_quantile, clip_iqr)
-        if len(self._separator) != 1:
-            raise ConfigError(f"data.separator must be one character or 'tab'; got {separator!r}")
         listed = [("target", name) for name in self._targets]
         for option in ("numerical", "categorical", "ignore"):
             listed += [(option, name) for name in getattr(self._overrides, option)]
@@ -111,7 +108,7 @@ class Csv(Data):
 
     def load(self) -> Examples:
         """Read the file and encode the targets; features stay as they are."""
-        table = self._read(self._path)
+        table = self._file.read(self._path)
         if self._targets and table.shape[1] == 1 and self._targets[0] not in table:
             raise DataError(
                 f"the file {str(self._path)!r} has the single column {table.columns[0]!r}, not the "
@@ -119,7 +116,8 @@ class Csv(Data):
             )
         check_known(self._targets, table.columns, "data.target")
         features = [name for name in table.columns if name not in self._targets]
-        keep = self._rows_with_targets(table) & self._rows_without_gaps(table[features])
+        keep = rows_with_targets(table, self._targets, self._missing_target)
+        keep = keep & self._rows_without_gaps(table[features])
         if not keep.any():
             raise DataError(
                 f"no row of {str(self._path)!r} is free of missing values; choose "
@@ -140,7 +138,7 @@ class Csv(Data):
 
     def read(self, path: Path) -> Rows:
         """Read rows to predict: a CSV file like that of training, ``.npy`` or ``.parquet``."""
-        return super().read(path) if path.suffix in (".npy", ".parquet") else self._read(path)
+        return super().read(path) if path.suffix in (".npy", ".parquet") else self._file.read(path)
 
     def preprocessor(self) -> Preprocessor:
         """Return a new ``Tabular``, which finds the columns' types in the training rows."""
@@ -151,58 +149,6 @@ class Csv(Data):
             max_categories=self._max_categories,
             clip=self._clip,
         )
-
-    def _read(self, path: Path) -> pd.DataFrame:
-        if not path.is_file():
-            kind = "a directory" if path.is_dir() else "no file"
-            raise DataError(f"{kind} is at {str(path)!r}; give the path of a CSV file")
-        try:
-            table = pd.read_csv(
-                path,
-                sep=self._separator,
-                header=0 if self._header else None,
-                encoding=self._encoding,
-                skipinitialspace=True,
-                low_memory=False,  # one type per column, not one per chunk
-            )
-        except pd.errors.EmptyDataError as error:
-            raise DataError(f"the file {str(path)!r} is empty; give a table with rows") from error
-        except (UnicodeDecodeError, LookupError) as error:
-            raise DataError(
-                f"the file {str(path)!r} is not {self._encoding} text; state its data.encoding"
-            ) from error
-        except pd.errors.ParserError as error:
-            raise DataError(
-                f"the file {str(path)!r} is no table with data.separator={self._separator!r}: "
-                f"{str(error).strip().removeprefix('Error tokenizing data. C error: ')}"
-            ) from error
-        if not isinstance(table.index, pd.RangeIndex):
-            raise DataError(
-                f"the rows of {str(path)!r} have more fields than its header; name every column, "
-                "or set data.header=false"
-            )
-        if table.empty:
-            raise DataError(
-                f"the file {str(path)!r} holds a header and no rows; give one with rows"
-            )
-        if not self._header:
-            table.columns = pd.Index([f"column_{i + 1}" for i in range(table.shape[1])])
-        return table
-
-    def _rows_with_targets(self, table: pd.DataFrame) -> NDArray[np.bool_]:
-        complete = np.asarray(table[self._targets].notna().all(axis=1), dtype=np.bool_)
-        gaps = int((~complete).sum())
-        if gaps and self._missing_target == "error":
-            raise DataError(
-                f"the target must be known in every row; {gaps} of {len(table)} rows lack "
-                f"{' or '.join(map(repr, self._targets))}: fill them, or leave them out with "
-                "data.missing_target=drop"
-            )
-        if not complete.any():
-            raise DataError(
-                f"the target {self._targets[0]!r} has no values; name another column as data.target"
-            )
-        return complete
 
     def _rows_without_gaps(self, features: pd.DataFrame) -> NDArray[np.bool_]:
         roles = infer_roles(features, self._overrides)
