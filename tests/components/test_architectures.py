@@ -16,9 +16,11 @@ from dlframe.components.architectures.autoencoder import DenseOrConvAutoencoder
 from dlframe.components.architectures.cnn import CNN
 from dlframe.components.architectures.gan import GAN
 from dlframe.components.architectures.mlp import MLP
+from dlframe.components.architectures.patches import MLPMixer, VisionTransformer
 from dlframe.components.architectures.resnet import ResNet
 from dlframe.components.architectures.rnn import RNN
 from dlframe.components.architectures.transformer import Transformer
+from dlframe.components.architectures.vgg import VGG
 from dlframe.errors import ConfigError
 from dlframe.interfaces import Architecture, Autoencoder, GenerativeAdversarial, InputKind, Spec
 
@@ -262,6 +264,13 @@ def test_autoencoders_overfit_one_batch(options: dict[str, Any]) -> None:
         (ResNet, "image", {"blocks": (1,) * 6}, "at most 4 stages"),
         (ResNet, "image", {"blocks": (1,) * 4, "normalization": "instance"}, "at most 3 stages"),
         (ResNet, "image", {"blocks": ()}, "at least one stage"),
+        (ResNet, "image", {"depth": 50, "stem": "standard"}, "at most 3 halvings"),
+        (VGG, "image", {"width": 2, "dense": (0,)}, "`dense` must be at least 1"),
+        (VGG, "features", {}, "vgg needs images"),
+        (VisionTransformer, "image", {"patch_size": 16}, "must not exceed .* 8 x 8; got 16: use 2"),
+        (VisionTransformer, "image", {"width": 10, "heads": 4}, "use width=12"),
+        (MLPMixer, "image", {"patch_size": 16}, "must not exceed"),
+        (MLPMixer, "tokens", {}, "mlp_mixer needs images"),
         (RNN, "sequence", {"dense": (-1,)}, "`dense` must be at least 1"),
         (Transformer, "sequence", {"width": 10, "heads": 4}, "use width=12"),
         (DenseOrConvAutoencoder, "features", {"kind": "conv"}, "needs images"),

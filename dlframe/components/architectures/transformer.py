@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from dlframe.components.architectures.layers import ActivationFactory
+from dlframe.components.architectures.layers import ActivationFactory, step_normalization
 from dlframe.components.architectures.sequences import SequenceView
 from dlframe.errors import ConfigError
 from dlframe.interfaces import Architecture, Range, Spec
@@ -15,16 +15,6 @@ from dlframe.interfaces.options import Ge, PositiveInt
 __all__ = ["EncoderBlock", "SelfAttention", "Transformer"]
 
 _Norm = Literal["none", "layer", "rms"]
-
-
-def _normalization(kind: _Norm, width: int) -> nn.Module:
-    match kind:
-        case "none":
-            return nn.Identity()
-        case "layer":
-            return nn.LayerNorm(width)
-        case "rms":
-            return nn.RMSNorm(width)
 
 
 class SelfAttention(nn.Module):
@@ -93,8 +83,8 @@ class EncoderBlock(nn.Module):
             nn.Linear(feed_forward * width, width),
             nn.Dropout(0.0),
         )
-        self.attention_norm = _normalization(normalization, width)
-        self.feed_forward_norm = _normalization(normalization, width)
+        self.attention_norm = step_normalization(normalization, width)
+        self.feed_forward_norm = step_normalization(normalization, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x[B, T, width]`` to ``y[B, T, width]``."""
@@ -166,7 +156,7 @@ class Transformer(Architecture):
             ),
         )
         # With pre-norm the sum that leaves the last block has not been normalized.
-        self.norm = _normalization(normalization if pre_norm else "none", width)
+        self.norm = step_normalization(normalization if pre_norm else "none", width)
         self.head = nn.Linear(width, spec.output_size)
 
     def forward(self, x: Tensor) -> Tensor:
