@@ -41,6 +41,9 @@ class TrainerOptions:
         checkpoint: write the best and the last checkpoint.
         checkpoint_every: seconds from one writing of the last checkpoint to the next, which bound the
             work that a killed run loses.
+        watch: measure the layers at the first step and once in each epoch: activations, units that
+            died, gradients, and how far each step moves the weights. The result does not depend on it.
+        watch_every: measure them after so many optimizer steps instead of once in each epoch.
         progress: show a progress bar; ``auto`` does so on a terminal.
         profiler: Lightning's profiler; its report is written into the run's folder.
         threads: CPU threads of torch; null leaves torch's default.
@@ -65,6 +68,8 @@ class TrainerOptions:
     overfit: NonNegativeInt = 0
     checkpoint: bool = True
     checkpoint_every: NonNegative = 60.0
+    watch: bool = False
+    watch_every: PositiveInt | None = None
     progress: Literal["auto", "on", "off"] = "auto"
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
     threads: PositiveInt | None = None
@@ -178,7 +183,9 @@ class SweepOptions:
     dry_run: bool = False
 
 
-INDIFFERENT = frozenset(("checkpoint_every", "profiler", "progress", "steps_per_call"))
+INDIFFERENT = frozenset(
+    ("checkpoint_every", "profiler", "progress", "steps_per_call", "watch", "watch_every")
+)
 """Options of the trainer that leave network and metrics as they are."""
 
 VALUES: dict[str, tuple[Any, Any]] = {
