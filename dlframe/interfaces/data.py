@@ -80,7 +80,8 @@ class Preprocessor(ABC):
     def facts(self) -> Mapping[str, Any]:
         """Fields of ``Spec`` that only the fitted preprocessor knows, by their names.
 
-        ``feature_names`` and ``feature_groups`` of transformed columns, ``vocabulary_size`` of tokens.
+        ``feature_names`` and ``feature_groups`` of transformed columns, ``vocabulary_size`` of tokens,
+        ``target_mean`` and ``target_scale`` where targets are scaled as the inputs are.
         """
         return {}
 
@@ -151,3 +152,14 @@ class Data(ABC):
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
         raise DataError(f"rows to predict must be .npy, .csv or .parquet; got {path.name!r}")
+
+    def present(self, rows: Rows, predictions: pd.DataFrame) -> pd.DataFrame:
+        """Return predictions as the table that users get.
+
+        The default returns them as they are; data whose rows have names or stamps may add them.
+
+        Args:
+            rows: what was predicted, as ``read`` gives it.
+            predictions: named columns, one row for each of the preprocessed rows.
+        """
+        return predictions

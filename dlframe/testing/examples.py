@@ -80,7 +80,7 @@ def spec_for(task: str, input: InputKind = "features", *, classes: int = 3) -> S
         input: kind of input.
         classes: how many classes, for classification.
     """
-    form = form_of(task)
+    form, name = form_of(task), registry().find("task", task).component.name
     shape = _SHAPES[input]
     names = tuple(f"c{i}" for i in range(4 if form == "multilabel" else classes))
     labelled = form in ("classification", "multilabel")
@@ -89,7 +89,7 @@ def spec_for(task: str, input: InputKind = "features", *, classes: int = 3) -> S
         input=input,
         input_shape=shape,
         output_size=sizes.get(form, math.prod(shape)),
-        task=registry().find("task", task).component.name,
+        task=name,
         class_names=names if labelled else (),
         class_counts=tuple(range(10, 10 + len(names))) if labelled else (),
         feature_names=tuple(f"x{i}" for i in range(shape[0])) if input == "features" else (),
@@ -97,6 +97,7 @@ def spec_for(task: str, input: InputKind = "features", *, classes: int = 3) -> S
         target_mean=(1.0, -2.0) if form == "regression" else (),
         target_scale=(2.0, 0.5) if form == "regression" else (),
         vocabulary_size=_VOCABULARY if input == "tokens" else 0,
+        horizon=2 if name == "forecasting" and input == "sequence" else 0,
     )
 
 

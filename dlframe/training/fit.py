@@ -20,10 +20,11 @@ from dlframe.plugin import registry
 from dlframe.training.build import build, needs_closure
 from dlframe.training.checkpoint import WholeCheckpointIO
 from dlframe.training.interruption import Interruption
+from dlframe.training.layers import LayerWatch, layers_of
 from dlframe.training.loader import TensorLoader
 from dlframe.training.module import TrainingModule
 from dlframe.training.precision import QuietPrecision
-from dlframe.training.prepare import CHECKPOINT, Parts, load_weights
+from dlframe.training.prepare import CHECKPOINT, Parts, is_trained, load_weights
 from dlframe.training.progress import ProgressBar
 from dlframe.training.saving import Saving
 from dlframe.training.splits import Part
@@ -90,7 +91,7 @@ class Fit:
             self.trainer.callbacks.insert(0, bar)  # type: ignore[attr-defined]
 
     def fit(self, resume: Path | None = None) -> None:
-        """Train.
+        """Train; a network without anything to train is validated and kept as it is.
 
         Args:
             resume: a checkpoint to go on from, written by this training before it was interrupted.
@@ -101,18 +102,22 @@ class Fit:
             KeyboardInterrupt: the user stopped it.
         """
         with self._running():
-            self.trainer.fit(
-                self.module,
-                train_dataloaders=self.loaders["train"],
-                val_dataloaders=self.loaders["val"],
-                ckpt_path=resume,
-                weights_only=True,
-            )
+            trains = is_trained(self.parts.network)
+            if trains:
+                self.trainer.fit(
+                    self.module,
+                    train_dataloaders=self.loaders["train"],
+                    val_dataloaders=self.loaders["val"],
+                    ckpt_path=resume,
+                    weights_only=True,
+                )
             self._io.wait()
             best = self.folder / CHECKPOINT
-            if self.options["checkpoint"] and not best.is_file():
-                # Training ended before the first validation was due, by time or by eval_every.
+            missing = self.options["checkpoint"] and not best.is_file()
+            if missing or not trains:
+                # Without training, or it ended before the first validation: by time or eval_every.
                 self.trainer.validate(self.module, self.loaders["val"], verbose=False)
+            if missing:
                 self.trainer.save_checkpoint(best)
                 self._io.wait()
 
@@ -207,6 +212,8 @@ class Fit:
             raise ConfigError(
                 "trainer.precision=16-mixed needs a GPU; set trainer.precision=bf16-mixed"
             )
+        if not is_trained(self.parts.network):
+            return
         for part in self.parts.task.players(self.parts.network).values():
             optimizer = _optimizer(config, list(part.parameters()))
             name = config["optimizer"]["component"]
@@ -260,7 +267,32 @@ class Fit:
             steps_per_call=1 if batchwise else None if steps == "auto" else steps,
             channels_last=options["channels_last"],
             log=log,
+            layers=self._watch(),
             interruption=self._interruption,
+        )
+
+    def _watch(self) -> LayerWatch | None:
+        """Return what measures the layers, in the process that records."""
+        options, loader = self.options, self.loaders["train"]
+        if not options["watch"]:
+            return None
+        if options["compile"]:
+            raise ConfigError(
+                "trainer.watch looks into layers that trainer.compile melts together; set one of "
+                "them to false"
+            )
+        if not self.trainer.is_global_zero:
+            return None
+        with torch.random.fork_rng(devices=[]):  # the training's numbers are not those of a probe
+            activation = type(build("activation", self.parts.config["activation"]))
+        network, accumulate = self.parts.network, options["accumulate"]
+        per_epoch = -(-loader.batches // accumulate)
+        whole = loader.rows // (loader.batch_size * accumulate)
+        return LayerWatch(
+            layers_of(network, self.parts.task.players(network), activation),
+            per_epoch=per_epoch,
+            whole=max(1, min(whole, per_epoch)),
+            every=options["watch_every"],
         )
 
     def _loaders(self) -> dict[str, TensorLoader]:

@@ -109,14 +109,19 @@ class Predictor:
         return size
 
     def predict_frame(self, x: Rows | ArrayLike) -> pd.DataFrame:
-        """Return predictions as a table with named columns, one row per input row."""
+        """Return predictions as a table with named columns.
+
+        One row per input row, unless the data component presents them otherwise.
+        """
         outputs = self.outputs(x)
         if self._parts.task.makes_inputs:
             rows = self._parts.preprocessor.invert(outputs)
             if isinstance(rows, pd.DataFrame):
                 return rows
             outputs = torch.from_numpy(rows)
-        return pd.DataFrame(dict(self._parts.task.columns(outputs)))
+        table = pd.DataFrame(dict(self._parts.task.columns(outputs)))
+        rows = x if isinstance(x, (np.ndarray, pd.DataFrame)) else np.asarray(x)
+        return self._parts.data.present(rows, table)
 
     def predict(self, x: Rows | ArrayLike) -> NDArray[Any]:
         """Return predictions: class names ``[N]``, values ``[N]`` or ``[N, T]``, or what was made.

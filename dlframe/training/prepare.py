@@ -28,6 +28,7 @@ __all__ = [
     "CHECKPOINT",
     "Parts",
     "Rebuilt",
+    "is_trained",
     "load_data",
     "prepare",
     "read_config",
@@ -90,12 +91,23 @@ def prepare(config: dict[str, Any]) -> Parts:
     task.loss.check(task.targets(Batch(splits.train.x, splits.train.y)))
     regularizers = build_regularizers(config)
     network = build_network(config, splits.spec, task, regularizers)
-    if not any(parameter.requires_grad for parameter in network.parameters()):
+    if not is_trained(network) and not _is_untrained(config):
         raise ConfigError(
             f"the network of {config['architecture']['component']!r} has nothing to train; "
-            "give it parameters"
+            "give it parameters, or declare it with the tag 'untrained'"
         )
     return Parts(config, splits, task, network, regularizers)
+
+
+def is_trained(network: nn.Module) -> bool:
+    """Whether the network has a parameter that an optimizer would move."""
+    return any(parameter.requires_grad for parameter in network.parameters())
+
+
+def _is_untrained(config: dict[str, Any]) -> bool:
+    """Whether the architecture is meant to have nothing to train, and not frozen by mistake."""
+    entry = registry().find("architecture", config["architecture"]["component"])
+    return "untrained" in entry.component.tags
 
 
 def save(folder: Path, parts: Parts) -> None:

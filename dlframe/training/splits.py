@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from dlframe.errors import DataError
+from dlframe.errors import ConfigError, DataError
 from dlframe.interfaces.data import Data, Examples, Preprocessor, Rows
 from dlframe.interfaces.options import DataOptions
 from dlframe.interfaces.spec import Spec
@@ -19,6 +19,7 @@ from dlframe.training.targets import Indices, Targets, check_targets
 __all__ = ["Part", "Splits", "load_splits"]
 
 _EXAMPLES = 5
+_CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,13 @@ def _spec(
         target_mean=mean,
         target_scale=scale,
     )
-    return replace(spec, **preprocessor.facts())
+    facts = preprocessor.facts()
+    if "target_scale" in facts and not options.scale_target:
+        raise ConfigError(
+            "data.scale_target=false is not for data that scales inputs and targets alike; leave it "
+            "out, or set data.scaling=none"
+        )
+    return replace(spec, **facts)
 
 
 def _check_training_part(targets: Targets, division: Division, options: DataOptions) -> None:
@@ -176,5 +183,6 @@ def _fingerprint(examples: Examples) -> str:
         arrays.append(examples.x)
     for array in arrays:
         digest.update(f"{array.dtype}{array.shape};".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        for start in range(0, len(array), _CHUNK):  # windows share memory that a copy would not
+            digest.update(np.ascontiguousarray(array[start : start + _CHUNK]).data)
     return digest.hexdigest()

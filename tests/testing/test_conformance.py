@@ -46,6 +46,17 @@ def _table() -> str:
     return str(path)
 
 
+def _series() -> str:
+    """Write two series of a daily wave each; return the file's path."""
+    rows = ["day,shop,sold,price"]
+    for i in range(60):
+        day = np.datetime64("2024-01-01") + i
+        rows += [f"{day},north,{10 + i % 7},{2 + i % 3}", f"{day},south,{5 + i % 5},{3 + i % 2}"]
+    path = FOLDER / "series.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return str(path)
+
+
 def _idx() -> str:
     """Write a small data set in MNIST's file format; return its folder."""
     folder, draw = FOLDER / "idx", np.random.default_rng(0)
@@ -61,6 +72,10 @@ def _idx() -> str:
     return str(folder)
 
 
+_SERIES = {
+    "path": _series(), "time": "day", "series": "shop", "target": "sold", "covariates": ["price"],
+    "calendar": ["weekday"], "window": 8, "horizon": 3,
+}  # fmt: skip
 _IDX = {"root": _idx(), "download": False, "verify": False}
 _OWN_STEP = {"test_follows_the_learning_rate": "its steps adapt on their own; lr is only the first"}
 _LINEAR = {"test_overfits_one_batch": "a linear map of few numbers learns no noise by heart"}
@@ -72,6 +87,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "data/csv": {"options": {"path": _table(), "target": "price"}},
     "data/mnist": {"options": _IDX},
     "data/fashion_mnist": {"options": _IDX},
+    "data/timeseries_csv": {"options": _SERIES},
     "optimizer/rprop": {"expected_failures": _OWN_STEP},
     "optimizer/lbfgs": {"expected_failures": _LINE_SEARCH},
     "regularizer/l1": {"off": {"weight": 0.0}},

@@ -77,4 +77,25 @@ COMPONENTS: tuple[Component, ...] = (
         tasks=("classification", "regression", "multilabel"),
         inputs=("features",),
     ),
+    Component(
+        name="timeseries_csv",
+        target=f"{_HOME}.timeseries:TimeSeriesCsv",
+        summary="One or more series over time in a CSV file: histories, and what followed them",
+        tasks=("forecasting",),
+        inputs=("sequence",),
+        defaults={"task": "forecasting"},
+    ),
+    Component(
+        name="text_csv",
+        target=f"{_HOME}.text:TextCsv",
+        summary="Texts in a CSV file, as words, characters, bytes or byte pairs, with targets",
+        tasks=("classification", "regression", "multilabel"),
+        inputs=("tokens",),
+    ),
+    Component(
+        name="text",
+        target=f"{_HOME}.text:Text",
+        summary="Plain text files cut into consecutive blocks, for tasks without labels",
+        inputs=("tokens",),
+    ),
 )

@@ -26,6 +26,13 @@ COMPONENTS: tuple[Component, ...] = (
         defaults={"loss": "mse"},
     ),
     Component(
+        name="forecasting",
+        target=f"{_HOME}.forecasting:Forecasting",
+        summary="the next steps of one or more series",
+        tasks=("regression",),
+        defaults={"loss": "mse"},
+    ),
+    Component(
         name="reconstruction",
         target=f"{_HOME}.reconstruction:Reconstruction",
         summary="an autoencoder gives its input back",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "confusion_matrix",
+    "forecasts",
     "histograms",
     "image_grid",
     "image_rows",
@@ -121,6 +122,38 @@ def _residual_row(
         ylabel="examples",
         title=f"mean {errors.mean():.3g}, standard deviation {errors.std():.3g}",
     )
+
+
+def forecasts(
+    predicted: NDArray[np.floating], actual: NDArray[np.floating], names: Sequence[str]
+) -> Figure:
+    """Draw three forecasts beside what came, and the mean absolute error by steps ahead.
+
+    Args:
+        predicted: predictions ``[N, C, H]``.
+        actual: targets ``[N, C, H]``.
+        names: names of the ``C`` channels, of which the first six are drawn.
+    """
+    drawn = list(names)[:_MOST_TARGETS]
+    figure = Figure(figsize=(11.2, 2.8 * len(drawn)), layout="constrained")
+    steps = np.arange(1, actual.shape[2] + 1)
+    shown = np.unique(np.linspace(0, len(actual) - 1, 3).astype(int))  # the first, middle and last
+    mark = "o" if len(steps) == 1 else None
+    for channel, row in enumerate(figure.subplots(len(drawn), 4, squeeze=False)):
+        for axes, example in zip(row, shown, strict=False):
+            axes.plot(steps, actual[example, channel], color="black", marker=mark, label="actual")
+            axes.plot(steps, predicted[example, channel], marker=mark, label="forecast")
+            axes.set(xlabel="steps ahead", title=f"forecast {example + 1} of {len(actual)}")
+        for axes in row[len(shown) : 3]:
+            axes.set_axis_off()
+        errors = np.abs(predicted[:, channel] - actual[:, channel]).mean(0)
+        row[3].plot(steps, errors, marker=mark)
+        row[3].set(xlabel="steps ahead", title="mean absolute error", ylim=(0.0, None))
+        row[0].set_ylabel(drawn[channel])
+        row[0].legend(frameon=False)
+    if len(drawn) < len(names):
+        figure.suptitle(f"the first {len(drawn)} of {len(names)} channels")
+    return figure
 
 
 def image_rows(
