@@ -53,6 +53,8 @@ CASES: list[tuple[str, InputKind, dict[str, Any]]] = [
     ("transformer", "image", {"pooling": "cls", "pre_norm": False, "heads": 2, "width": 6}),
     ("transformer", "sequence", {"normalization": "rms", "depth": 1, "feed_forward": 1}),
     ("transformer", "tokens", {"normalization": "none"}),
+    ("rnn", "tokens", {"pooling": "attention", "bidirectional": True, "layers": 2}),
+    ("bag_of_embeddings", "tokens", {"dense": (9,), "normalization": "layer"}),
     ("autoencoder", "features", {"variational": True, "noise": 0.1, "hidden": ()}),
     ("autoencoder", "image", {"kind": "conv", "variational": True, "channels": (4, 6, 8)}),
 ]
@@ -295,12 +297,14 @@ def test_tokens_without_vocabulary_are_refused() -> None:
 
 @pytest.mark.parametrize("name", list(BY_NAME))
 def test_dropout_modules_act_in_training_only(name: str) -> None:
-    kind: InputKind = "image"
+    kind: InputKind = "image" if "image" in BY_NAME[name].inputs else "tokens"
     model = build(name, kind, {})
     places = [module for module in model.modules() if isinstance(module, nn.Dropout)]
     assert places
     network: nn.Module = model.discriminator if isinstance(model, GenerativeAdversarial) else model
-    x = torch.randn(4, *SHAPES[kind])
+    x = inputs(model, kind, 4)
+    if isinstance(model, GenerativeAdversarial):
+        x = torch.randn(4, *SHAPES[kind])
     for place in places:
         place.p = 0.5
     network.train()

@@ -64,6 +64,14 @@ COMPONENTS: tuple[Component, ...] = (
         reference="doi:10.1162/neco.1997.9.8.1735",
     ),
     Component(
+        name="bag_of_embeddings",
+        target=f"{_HOME}.bag_of_embeddings:BagOfEmbeddings",
+        summary="mean of the tokens' vectors, then dense layers",
+        tasks=_SUPERVISED,
+        inputs=("tokens",),
+        reference="arXiv:1607.01759",
+    ),
+    Component(
         name="transformer",
         target=f"{_HOME}.transformer:Transformer",
         summary="transformer encoder with learned positions",

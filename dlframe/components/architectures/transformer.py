@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from dlframe.components.architectures.layers import ActivationFactory, step_normalization
-from dlframe.components.architectures.sequences import SequenceView
+from dlframe.components.architectures.sequences import SequenceView, masked_mean
 from dlframe.errors import ConfigError
 from dlframe.interfaces import Architecture, Range, Spec
 from dlframe.interfaces.options import Ge, PositiveInt
@@ -37,13 +37,18 @@ class SelfAttention(nn.Module):
         self.value = nn.Linear(width, width)
         self.output = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``x[B, T, width]`` to ``[B, T, width]``."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Map ``x[B, T, width]`` to ``[B, T, width]``.
+
+        Only steps that ``mask[B, T]`` counts are looked at; in a row where none counts, all are.
+        """
         q, k, v = (
             layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for layer in (self.query, self.key, self.value)
         )
-        attended = scaled_dot_product_attention(q, k, v)
+        if mask is not None:
+            mask = (mask | ~mask.any(1, keepdim=True))[:, None, None]
+        attended = scaled_dot_product_attention(q, k, v, attn_mask=mask)
         y: Tensor = self.output(attended.transpose(1, 2).flatten(2))
         return y
 
@@ -86,15 +91,20 @@ class EncoderBlock(nn.Module):
         self.attention_norm = step_normalization(normalization, width)
         self.feed_forward_norm = step_normalization(normalization, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``x[B, T, width]`` to ``y[B, T, width]``."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Map ``x[B, T, width]`` to ``y[B, T, width]``; ``mask[B, T]`` as for attention."""
         if self.pre_norm:
-            h = x + self.attention(self.attention_norm(x))
+            h = x + self._attend(self.attention_norm(x), mask)
             y: Tensor = h + self.feed_forward(self.feed_forward_norm(h))
             return y
-        h = self.attention_norm(x + self.attention(x))
+        h = self.attention_norm(x + self._attend(x, mask))
         z: Tensor = self.feed_forward_norm(h + self.feed_forward(h))
         return z
+
+    def _attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        attention, dropout = self.attention
+        y: Tensor = dropout(attention(x, mask))
+        return y
 
 
 class Transformer(Architecture):
@@ -103,7 +113,8 @@ class Transformer(Architecture):
     ``x[B, *input_shape]`` float32 (int64 tokens) to ``y[B, output_size]`` float32. An image is read
     as a sequence of its rows, features one by one, tokens through an embedding; each step is mapped
     to ``width`` values, to which its position's trained vector is added. The activation acts in the
-    feed-forward parts.
+    feed-forward parts. Padding behind tokens is neither looked at nor counted in the mean, which is
+    zero for a row of padding alone.
 
     Args:
         spec: what the data gives.
@@ -161,9 +172,17 @@ class Transformer(Architecture):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x[B, *input_shape]`` to ``y[B, output_size]``."""
-        h = self.project(self.view(x))
+        x = self.view.trim(x)
+        mask, h = self.view.mask(x), self.project(self.view(x))
         if self.cls is not None:
             h = torch.cat((self.cls.to(h.dtype).expand(len(h), -1, -1), h), 1)
-        h = self.norm(self.blocks(h + self.positions))
-        y: Tensor = self.head(h.mean(1) if self.cls is None else h[:, 0])
+            if mask is not None:
+                mask = torch.cat((mask.new_ones(len(h), 1), mask), 1)
+        h = h + self.positions[:, : h.shape[1]]
+        dropout, *blocks = self.blocks
+        h = dropout(h)
+        for block in blocks:
+            h = block(h, mask)
+        h = self.norm(h)
+        y: Tensor = self.head(masked_mean(h, mask) if self.cls is None else h[:, 0])
         return y
