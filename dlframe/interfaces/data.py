@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Examples:
         spans: first and last moment ``[N, 2]`` of what each example asks for, as whole numbers that
             grow with time; the parts then follow each other in time. None where the order of the
             examples means nothing.
+        notes: what reading them found that is worth a record, such as files left out; plain values.
     """
 
     x: Rows
@@ -48,6 +49,7 @@ class Examples:
     test: NDArray[np.int64] | None = None
     val: NDArray[np.int64] | None = None
     spans: NDArray[np.int64] | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Preprocessor(ABC):

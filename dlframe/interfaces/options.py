@@ -84,6 +84,9 @@ class DataOptions:
             each time with a longer history.
         fold: train with this part only, from 0; null trains with each.
         limit: use only so many examples, drawn at random (in order of time: the first); null uses all.
+        sampler: which examples an epoch trains on: ``shuffled`` takes each once; ``balanced`` as many
+            of each class, so that those of rare classes repeat and some of frequent ones wait for
+            another epoch (use it, or ``class_weights`` of a loss, not both).
         scale_target: standardize regression targets inside the model (metrics stay in the data's
             units).
         on_device: keep the data in the device's memory: ``auto`` does so where it takes at most a
@@ -98,6 +101,7 @@ class DataOptions:
     folds: Annotated[int, Ge(2)] | None = None
     fold: NonNegativeInt | None = None
     limit: PositiveInt | None = None
+    sampler: Literal["shuffled", "balanced"] = "shuffled"
     scale_target: bool = True
     on_device: Literal["auto", "always", "never"] = "auto"
 

@@ -309,7 +309,9 @@ class Fit:
             "world_size": self.trainer.world_size,
         }
         limit, seed = options["limit_train"], self.parts.config["seed"]
-        loader = self._loader(train, size, limit, shuffle=not overfit, seed=seed, **share)
+        balanced = self._is_balanced()
+        options_of_order = {"shuffle": not overfit, "seed": seed, "balanced": balanced}
+        loader = self._loader(train, size, limit, **options_of_order, **share)
         if options["max_steps"] > 0:
             steps = -(-loader.batches // options["accumulate"])
             epochs, rest = divmod(options["max_steps"], steps)
@@ -320,6 +322,18 @@ class Fit:
             rows = max(1, min(1024, _EVALUATION_NUMBERS // max(1, part.x[0].numel())))
             loaders[name] = self._loader(part, rows, options["limit_eval"], **share)
         return loaders
+
+    def _is_balanced(self) -> bool:
+        """Whether as many examples of each class are drawn; refuses that where there are no classes."""
+        if self.parts.config["data"]["sampler"] != "balanced":
+            return False
+        y = self.parts.splits.train.y
+        if not self.parts.splits.spec.class_names or y.ndim != 1 or y.is_floating_point():
+            raise ConfigError(
+                "data.sampler=balanced needs one class for each example; the task is "
+                f"{self.parts.splits.spec.task}: leave it out"
+            )
+        return True
 
     def _loader(self, part: Part, size: int, limit: int | None, **options: Any) -> TensorLoader:
         device = self.trainer.strategy.root_device

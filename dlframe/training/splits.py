@@ -49,7 +49,7 @@ class Splits:
         preprocessor: fitted on the training part.
         spec: what the training part says of itself.
         summary: what is recorded with the run, as plain values: sizes, seed, examples per class,
-            and ``fingerprint``, the SHA-256 of all raw inputs and targets.
+            ``fingerprint``, the SHA-256 of all raw inputs and targets, and the data's ``notes``.
         example: a few raw rows of the test part, to show what the model takes.
     """
 
@@ -98,6 +98,7 @@ def load_splits(data: Data, options: DataOptions, task: str, *, unsupervised: bo
             for name, part in parts.items()
         },
         "fingerprint": _fingerprint(examples),
+        **({"notes": dict(examples.notes)} if examples.notes else {}),
     }
     spec = _spec(data, examples, targets, parts["train"], preprocessor, task, options)
     example = _take(examples.x, division.test[:_EXAMPLES])
@@ -133,7 +134,7 @@ def _spec(
         target_scale=scale,
     )
     facts = preprocessor.facts()
-    if "target_scale" in facts and not options.scale_target:
+    if facts.get("target_scale") and not options.scale_target:
         raise ConfigError(
             "data.scale_target=false is not for data that scales inputs and targets alike; leave it "
             "out, or set data.scaling=none"
