@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from dlframe.analysis.multirun import Multirun
     from dlframe.sweep.sweeper import Launcher
-    from dlframe.tracking.recorder import Status
 
 __all__ = ["run"]
 
@@ -40,6 +39,7 @@ examples:
   dlframe train 'regularizer=[l2,dropout,early_stopping]' regularizer.dropout.p=0.3
   dlframe train data=csv data.path=table.csv data.target=price trainer.max_epochs=50
   dlframe train -m activation=relu,gelu,tanh seed=1,2,3
+  dlframe train data=wine data.folds=5              cross-validation: a run with each fold, averaged
   dlframe train debug=overfit
   dlframe train sweep=tpe activation=relu,gelu optimizer.lr='tag(log,interval(1e-4,1e-1))'
   dlframe train sweep=auto architecture=mlp,cnn hydra.sweeper.n_trials=60 hydra.sweeper.n_workers=2
@@ -53,11 +53,9 @@ def run(argv: list[str]) -> int:
         return 0
     command = ["dlframe", "train", *argv]
     argv = [_SWEEP_FLAGS.get(word, word) for word in argv]
-    import hydra
-
     from dlframe.config.compose import explain, prepare
     from dlframe.config.overrides import is_sweep, parse
-    from dlframe.config.source import CONF, searching
+    from dlframe.config.source import searching
 
     flags, overrides = _split([word for word in argv if word != "--json"])
     overrides, kept = _from_study(overrides)
@@ -82,13 +80,13 @@ def run(argv: list[str]) -> int:
     prepare(overrides, config_dir, many=job.many)
     # Hydra then raises what went wrong instead of printing its own version of it and exiting.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    before, sys.argv = sys.argv, ["dlframe train", *flags, *overrides]
+    before = sys.argv
     try:
         with searching(config_dir):
-            main = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(job)
-            with _together(job, flags, overrides, config_dir):
-                main()
-                job.report()
+            _carry_out(job, flags, overrides, config_dir)
+            if job.folds is not None and not job.many:  # known only now: a preset may have them
+                job.many = True
+                _carry_out(job, [*flags, "--multirun"], overrides, config_dir)
     except Exception as error:
         if job.training:
             raise
@@ -96,6 +94,39 @@ def run(argv: list[str]) -> int:
     finally:
         sys.argv = before
     return 0
+
+
+def _carry_out(
+    job: "_Job", flags: list[str], overrides: list[str], config_dir: Path | None
+) -> None:
+    """Have Hydra compose and call the job, or each of several."""
+    import hydra
+
+    from dlframe.config.source import CONF
+
+    several = job.many and not job.searches
+    first = None
+    if several and not any(word.partition("=")[0] in _SHOWING for word in flags):
+        overrides, first = _jobs(job, overrides, config_dir)
+    sys.argv = ["dlframe train", *flags, *overrides]
+    main = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(job)
+    with _together(job, overrides, first):
+        main()
+        job.report()
+
+
+def _jobs(
+    job: "_Job", overrides: list[str], config_dir: Path | None
+) -> "tuple[list[str], DictConfig]":
+    """Return the overrides of a multirun, with each fold if there are folds, and its first config."""
+    from dlframe.config.compose import compose
+    from dlframe.config.folds import all_folds, refuse_several_numbers, with_each_fold
+    from dlframe.config.overrides import first_job
+
+    refuse_several_numbers(overrides)
+    config = compose(first_job(overrides)[0], config_dir=config_dir)
+    job.folds = all_folds(config)
+    return (with_each_fold(overrides, job.folds) if job.folds else overrides), config
 
 
 def _from_study(overrides: list[str]) -> tuple[list[str], Path | None]:
@@ -126,45 +157,42 @@ def _from_study(overrides: list[str]) -> tuple[list[str], Path | None]:
 
 
 @contextmanager
-def _together(
-    job: "_Job", flags: list[str], overrides: list[str], config_dir: Path | None
-) -> Iterator[None]:
-    """Record the jobs of a multirun under one parent run, which compares them at the end."""
-    if not job.many or job.searches or any(word.partition("=")[0] in _SHOWING for word in flags):
+def _together(job: "_Job", overrides: list[str], first: "DictConfig | None") -> Iterator[None]:
+    """Record the jobs of a multirun under one parent run, which compares them at the end.
+
+    Args:
+        job: what Hydra calls.
+        overrides: of the multirun.
+        first: config of the first job; None where there are not several.
+    """
+    if first is None:
         yield
         return
-    from dlframe.config.compose import compose
     from dlframe.config.overrides import first_job
     from dlframe.config.validate import settings
 
-    first, swept = first_job(overrides)
-    config = compose(first, config_dir=config_dir)
-    tracking = settings(config, "tracking")
+    tracking = settings(first, "tracking")
     if not tracking["enabled"]:
         yield
+        if job.folds:
+            print("note: without records (tracking.enabled=false) folds are not averaged",
+                  file=sys.stderr)  # fmt: skip
         return
     from dlframe.analysis.multirun import Multirun
 
-    multirun = Multirun(config, tracking, swept, job.argv)
+    multirun = Multirun(first, tracking, first_job(overrides)[1], job.argv)
     job.parent = multirun.id
-    status: Status = "FAILED"
-    said = None
     try:
-        yield
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    except Exception as error:
-        said = sentence(error)
-        raise
+        with multirun.around():
+            yield
     finally:
-        _conclude(multirun, status, said, as_json=job.as_json)
+        if multirun.status is not None:  # else the comparison failed, which is said
+            _conclude(multirun, as_json=job.as_json)
 
 
-def _conclude(multirun: "Multirun", status: "Status", said: str | None, *, as_json: bool) -> None:
-    """Compare the jobs, say what came out, and wait for its delivery."""
-    comparison = multirun.finish(status, said)
+def _conclude(multirun: "Multirun", *, as_json: bool) -> None:
+    """Say what came out, and wait for its delivery."""
+    comparison = multirun.comparison
     if not as_json:
         from dlframe.cli.compare import show
 
@@ -173,7 +201,9 @@ def _conclude(multirun: "Multirun", status: "Status", said: str | None, *, as_js
         print(f"multirun    {multirun.id}")
         if comparison is not None:
             print(f"report      {multirun.report}", flush=True)
-    if status != "KILLED" and (note := multirun.wait()):  # who stopped it waits for nothing
+    if multirun.status != "KILLED" and (
+        note := multirun.wait()
+    ):  # who stopped it waits for nothing
         print(f"note        {note}", file=sys.stderr if as_json else sys.stdout)
 
 
@@ -213,6 +243,7 @@ class _Job:
         self.argv, self.as_json, self.many, self.config_dir = argv, as_json, many, config_dir
         self.searches = self.training = False
         self.parent: str | None = None
+        self.folds: int | None = None
         self._process, self._jobs, self._errors = os.getpid(), 0, list[Exception]()
 
     def __call__(self, config: "DictConfig") -> None:
@@ -253,13 +284,26 @@ class _Job:
 
         return f"job {self._jobs} ({' '.join(HydraConfig.get().overrides.task)})"
 
+    def _check_folds(self, folds: int | None) -> None:
+        """Refuse a job of a multirun over folds that has another number of them, as of a preset."""
+        if self.folds not in (None, folds):
+            raise ConfigError(
+                f"all runs of one command have the same data.folds; got {folds} beside {self.folds}: "
+                "set it on the command line, or give each number a command of its own"
+            )
+
     def _run(self, config: "DictConfig") -> None:
         from hydra.core.hydra_config import HydraConfig
 
+        from dlframe.config.folds import all_folds
         from dlframe.config.validate import validate
 
         overrides = list(HydraConfig.get().overrides.task)
         checked = validate(config)  # before torch is imported
+        if not self.many and (folds := all_folds(checked)):
+            self.folds, self._jobs = folds, 0  # to be trained as a multirun
+            return
+        self._check_folds(checked["data"]["folds"])
         self.training = True
         from dlframe.training.run import execute
 

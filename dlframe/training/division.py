@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dlframe.config.folds import refuse_all_folds
 from dlframe.errors import ConfigError, DataError
 from dlframe.interfaces.data import Examples
 from dlframe.interfaces.options import DataOptions
@@ -29,9 +30,10 @@ def divide(examples: Examples, targets: Targets, options: DataOptions) -> Divisi
     and on ``options`` only.
 
     Raises:
-        ConfigError: the options of the folds exclude each other.
+        ConfigError: the options of the folds exclude each other, or no fold is chosen.
         DataError: a part would be empty, or a class too rare.
     """
+    refuse_all_folds(options.folds, options.fold)
     if options.fold is not None and (options.folds is None or options.fold >= options.folds):
         raise ConfigError(
             f"data.fold must be less than data.folds; got fold {options.fold} of {options.folds}"

@@ -153,8 +153,17 @@ class RunRecord:
             "dlframe.data_fingerprint": self.parts.splits.summary["fingerprint"],
             "dlframe.primary_metric": task.monitor,
             "dlframe.primary_mode": task.mode,
+            **self._fold_tag(),
             **({"dlframe.replay_of": Path(replayed).name} if replayed else {}),
         }
+
+    def _fold_tag(self) -> dict[str, str]:
+        """Say which part the fold is, on which depends what can be said of several."""
+        summary = self.parts.splits.summary
+        if summary["fold"] is None:
+            return {}
+        fixed = "validation" if summary["fixed_test"] else "test"
+        return {"dlframe.fold": "time" if summary["in_time"] else fixed}
 
     def _experiment_tags(self) -> dict[str, Any]:
         task = self.parts.task

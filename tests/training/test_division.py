@@ -62,6 +62,7 @@ def test_folds_depend_on_the_split_seed_alone() -> None:
     [
         ({"folds": 3, "fold": 3}, ConfigError, "fold 3 of 3"),
         ({"fold": 1}, ConfigError, "less than data.folds"),
+        ({"folds": 3}, ConfigError, "a run with each fold, and this is one run"),
         ({"folds": 60, "fold": 0}, DataError, "too few for 60 folds"),
         ({"folds": 30, "fold": 0}, DataError, "has 25 examples"),
     ],
