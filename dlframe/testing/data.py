@@ -57,7 +57,8 @@ def examples_are_consistent(case: Case) -> None:
     count = len(examples.x)
     promised = case.entry.component.tasks
     require(count > 0, "it gives no examples")
-    require(registry().knows("task", examples.task), f"there is no task {examples.task!r}")
+    if examples.y is not None or examples.task:
+        require(registry().knows("task", examples.task), f"there is no task {examples.task!r}")
     require(
         not promised or examples.task in promised,
         f"its descriptor promises {', '.join(promised)}; the examples are for {examples.task}",
@@ -166,10 +167,11 @@ def splits(case: Case) -> None:
 def _splits(case: Case) -> Splits:
     _, examples = _load(case)
     data, options = _make(case)
-    entry = registry().find("task", examples.task)
-    return load_splits(
-        data, options, examples.task, unsupervised="unsupervised" in entry.component.tags
-    )
+    unsupervised = not examples.task  # then the targets are none
+    if examples.task:
+        entry = registry().find("task", examples.task)
+        unsupervised = "unsupervised" in entry.component.tags
+    return load_splits(data, options, examples.task, unsupervised=unsupervised)
 
 
 CHECKS = (

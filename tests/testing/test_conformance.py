@@ -76,6 +76,21 @@ _SERIES = {
     "path": _series(), "time": "day", "series": "shop", "target": "sold", "covariates": ["price"],
     "calendar": ["weekday"], "window": 8, "horizon": 3,
 }  # fmt: skip
+def _texts() -> str:
+    """Write texts of two kinds, one of them empty; return the file's path."""
+    rows = [f'"a good film, number {i % 9}",good\nno {i % 7} good at all,bad' for i in range(30)]
+    path = FOLDER / "texts.csv"
+    path.write_text("\n".join(["review,verdict", *rows, ",bad"]) + "\n")
+    return str(path)
+
+
+def _prose() -> str:
+    """Write plain text; return the file's path."""
+    path = FOLDER / "prose.txt"
+    path.write_text("".join(f"On day {i} it was {i % 3} degrees.\n" for i in range(60)))
+    return str(path)
+
+
 _IDX = {"root": _idx(), "download": False, "verify": False}
 _OWN_STEP = {"test_follows_the_learning_rate": "its steps adapt on their own; lr is only the first"}
 _LINEAR = {"test_overfits_one_batch": "a linear map of few numbers learns no noise by heart"}
@@ -85,6 +100,8 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "architecture/dlinear": {"expected_failures": _LINEAR},
     "architecture/seasonal_naive": {"options": {"season": 3}},
     "data/csv": {"options": {"path": _table(), "target": "price"}},
+    "data/text": {"options": {"path": _prose(), "block": 32}},
+    "data/text_csv": {"options": {"path": _texts(), "target": "verdict"}},
     "data/mnist": {"options": _IDX},
     "data/fashion_mnist": {"options": _IDX},
     "data/timeseries_csv": {"options": _SERIES},
@@ -148,7 +165,19 @@ VARIATIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         "architecture/rnn",
         {"options": {"cell": "rnn", "hidden": 32, "pooling": "mean"}},
     ),
+    "Rnn_attention": (
+        "architecture/rnn",
+        {"options": {"hidden": 32, "pooling": "attention", "bidirectional": True}},
+    ),
     "Sgd_nesterov": ("optimizer/sgd", {"options": {"momentum": 0.9, "nesterov": True}}),
+    "Text_byte_pairs": (
+        "data/text",
+        {"options": {"path": _prose(), "block": 64, "tokenizer": "bpe", "vocabulary_size": 300}},
+    ),
+    "Text_csv_bytes": (
+        "data/text_csv",
+        {"options": {"path": _texts(), "target": "verdict", "tokenizer": "byte"}},
+    ),
     "Transformer_cls": (
         "architecture/transformer",
         {"options": {"pooling": "cls", "normalization": "rms"}},
