@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits, load_iris
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dlframe.components.architectures import COMPONENTS
+from dlframe.components import architectures
 from dlframe.components.architectures.autoencoder import DenseOrConvAutoencoder
 from dlframe.components.architectures.cnn import CNN
 from dlframe.components.architectures.gan import GAN
@@ -24,6 +24,8 @@ from dlframe.components.architectures.vgg import VGG
 from dlframe.errors import ConfigError
 from dlframe.interfaces import Architecture, Autoencoder, GenerativeAdversarial, InputKind, Spec
 
+COMPONENTS = [c for c in architectures.COMPONENTS if c.tasks != ("forecasting",)]
+"""Those for forecasts alone are in test_forecasting."""
 BY_NAME = {component.name: component for component in COMPONENTS}
 SHAPES: dict[InputKind, tuple[int, ...]] = {
     "features": (5,),
@@ -297,7 +299,8 @@ def test_tokens_without_vocabulary_are_refused() -> None:
 
 @pytest.mark.parametrize("name", list(BY_NAME))
 def test_dropout_modules_act_in_training_only(name: str) -> None:
-    kind: InputKind = "image" if "image" in BY_NAME[name].inputs else "tokens"
+    kinds: tuple[InputKind, ...] = ("image", "tokens", "features")
+    kind = next(kind for kind in kinds if kind in BY_NAME[name].inputs)
     model = build(name, kind, {})
     places = [module for module in model.modules() if isinstance(module, nn.Dropout)]
     assert places

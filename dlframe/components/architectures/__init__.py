@@ -80,6 +80,22 @@ COMPONENTS: tuple[Component, ...] = (
         reference="arXiv:1706.03762",
     ),
     Component(
+        name="ft_transformer",
+        target=f"{_HOME}.ft_transformer:FTTransformer",
+        summary="transformer over the columns of a table, categories as embeddings",
+        tasks=_SUPERVISED,
+        inputs=("features",),
+        reference="arXiv:2106.11959",
+    ),
+    Component(
+        name="kan",
+        target=f"{_HOME}.kan:KAN",
+        summary="Kolmogorov-Arnold network: a trained spline on each edge",
+        tasks=_SUPERVISED,
+        inputs=("features", "image", "sequence"),
+        reference="arXiv:2404.19756",
+    ),
+    Component(
         name="dlinear",
         target=f"{_HOME}.dlinear:DLinear",
         summary="linear forecast of the trend and of what is left of a series",

@@ -179,8 +179,8 @@ class Layout:
             first = values.index[int(empty[column].to_numpy().argmax())]
             at = f"at {first}" if self.time else f"in row {first}"
             raise DataError(
-                f"the column {column!r} lacks {int(empty[column].sum())} values{_in(name)}, first "
-                f"{at}: {remedy}"
+                f"the column {column!r} lacks {int(empty[column].sum())} of {len(empty)} values"
+                f"{_in(name)}, first {at}: {remedy}"
             )
 
 

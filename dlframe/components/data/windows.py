@@ -92,9 +92,10 @@ class Windows(Preprocessor):
         found, _ = self._layout.read(table, self._step)
         for series in found:
             if len(series.values) < self._window:
+                which = f"{series.name!r} has" if series.name else "the rows have"
                 raise DataError(
-                    f"a forecast needs a history of {self._window} steps; {series.name or 'it'!r} "
-                    f"has {len(series.values)}: add earlier rows"
+                    f"a forecast needs a history of {self._window} steps; {which} "
+                    f"{len(series.values)}: add earlier rows"
                 )
         return np.stack([series.values[-self._window :] for series in found])
 
@@ -111,10 +112,8 @@ class Windows(Preprocessor):
         self._step = str(state["step"])
 
     def facts(self) -> Mapping[str, Any]:
-        """The horizon; where channels are scaled, the targets' mean and scale, equal for all steps."""
-        if not self._scaled:
-            return {"horizon": self._horizon}
-        targets = len(self._layout.targets)
+        """The horizon; the targets' mean and scale, where channels are scaled, equal for all steps."""
+        targets = len(self._layout.targets) if self._scaled else 0
         mean, std = (np.repeat(v[:targets], self._horizon) for v in (self._mean, self._std))
         return {
             "horizon": self._horizon,
