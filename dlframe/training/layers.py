@@ -326,7 +326,7 @@ class LayerWatch:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what ``state_dict`` returned."""
         pairs = zip(state["places"], state["values"], strict=True)
-        self.measurements = [Measurement(*place, values.cpu()) for place, values in pairs]
+        self.measurements = [Measurement(e, step, values.cpu()) for (e, step), values in pairs]
 
     # --- hooks ------------------------------------------------------------------------------------
 
@@ -368,9 +368,9 @@ def _readable(y: Tensor) -> Tensor:
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:
     """Return the Euclidean norm of all values together."""
-    return torch.linalg.vector_norm(
-        torch.stack([torch.linalg.vector_norm(_readable(each)) for each in tensors])
-    )
+    each = torch.stack([torch.linalg.vector_norm(_readable(tensor)) for tensor in tensors])
+    norm: Tensor = torch.linalg.vector_norm(each)
+    return norm
 
 
 def _merged(parts: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:

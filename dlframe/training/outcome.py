@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from dlframe.tracking.earlier import earlier
 from dlframe.tracking.spool import Spool
+from dlframe.training import diagnosis
+from dlframe.training.case import Finding
 from dlframe.training.record import PRUNED
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class Run:
         note: what the user should know, such as a backlog of undelivered records.
         summaries: the single values that are recorded beside the metrics: ``cost/*`` and ``final/*``.
         pruned: whether it was stopped early, as one that was not worth its end.
+        findings: what ailed the training, the most telling first; empty for a healthy one.
     """
 
     id: str
@@ -44,6 +47,7 @@ class Run:
     note: str | None = None
     summaries: dict[str, float] = field(default_factory=dict)
     pruned: bool = False
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def history(self) -> "pd.DataFrame":
@@ -72,4 +76,5 @@ def finished(folder: Path) -> Run:
         seconds=recorded.get("cost/seconds", 0.0),
         summaries={key: value for key, value in recorded.items() if key.startswith(single)},
         pruned=any(PRUNED in values for values in tags),
+        findings=diagnosis.read(folder),
     )

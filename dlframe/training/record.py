@@ -16,6 +16,7 @@ import torch
 
 from dlframe.config.differences import differences
 from dlframe.config.validate import chosen, effective
+from dlframe.errors import TrainingDivergedError
 from dlframe.interfaces import Batch
 from dlframe.tracking import note
 from dlframe.tracking.earlier import Earlier
@@ -24,9 +25,11 @@ from dlframe.tracking.recorder import Recorder
 from dlframe.tracking.redaction import redacted_values
 from dlframe.tracking.where import root_option
 from dlframe.tracking.whole import write_whole
-from dlframe.training import figures
+from dlframe.training import diagnosis, figures
+from dlframe.training.case import Case, Finding
 from dlframe.training.checkpoint import LAST
 from dlframe.training.data_facts import data_line, record_data
+from dlframe.training.layer_figures import layer_figures
 from dlframe.training.module import TrainingModule
 from dlframe.training.predictor import Predictor
 from dlframe.training.prepare import CHECKPOINT, Parts
@@ -83,6 +86,9 @@ class RunRecord:
         folder: the run's folder.
         context: how it came about.
         before: what is recorded of it already.
+
+    Attributes:
+        findings: what ailed the training, once it has ended.
     """
 
     def __init__(
@@ -91,6 +97,7 @@ class RunRecord:
         self.recorder, self.parts, self.folder, self.context = recorder, parts, folder, context
         self._before = before
         self._behind: _Behind | None = None
+        self.findings: list[Finding] = []
 
     def describe(self) -> None:
         """Record what decides the result: config, data, code, versions and machine."""
@@ -217,6 +224,9 @@ class RunRecord:
         summaries = final | self._costs(module, seconds)
         self._metrics(best | summaries, 0)
         self._draw(module)
+        self._record_layers(module)
+        if not pruned:
+            self._diagnose(module)
         if pruned:
             said = f"stopped after epoch {module.history[-1]['epoch']} by the pruner of its study"
             self.recorder.tags({"optuna.state": "PRUNED", PRUNED: said})
@@ -229,7 +239,7 @@ class RunRecord:
         if new := self._before.changed(values, step):
             self.recorder.metrics(new, step)
 
-    def stop(self, module: TrainingModule) -> None:
+    def stop(self, module: TrainingModule, reason: BaseException) -> None:
         """Record what there is of a run that failed or was stopped; never raises."""
         if not self.folder.is_dir():  # it could not even be made
             return
@@ -237,6 +247,9 @@ class RunRecord:
             if self._behind is not None:
                 self._behind.join()
             self._draw(module)
+            self._record_layers(module)
+            if isinstance(reason, TrainingDivergedError):
+                self._diagnose(module, str(reason))
             last = self.folder / CHECKPOINT.parent / LAST
             if last.is_file():
                 self.recorder.checkpoint("last", last, step=module.steps)
@@ -268,6 +281,8 @@ class RunRecord:
             drawn = {}
             if curves := figures.learning_curves(module.history, task):
                 drawn["learning_curves"] = curves
+            if module.layers is not None:
+                drawn |= layer_figures(module.layers.rows())
             if module.test_outputs:
                 predictions = torch.cat([p for p, _ in module.test_outputs])
                 drawn |= task.figures(predictions, torch.cat([t for _, t in module.test_outputs]))
@@ -278,6 +293,28 @@ class RunRecord:
         except Exception as error:  # a picture is not worth a trained network
             self.recorder.tags({"dlframe.figures": f"not drawn: {type(error).__name__}: {error}"})
             print(f"dlframe: the figures could not be drawn: {error}", file=sys.stderr)
+
+    def _record_layers(self, module: TrainingModule) -> None:
+        if module.layers is not None and (rows := module.layers.rows()):
+            path = self.folder / "layers.csv"
+            write_whole(path, pd.DataFrame(rows).to_csv(index=False))
+            self.recorder.artifact(path)
+
+    def _diagnose(self, module: TrainingModule, error: str | None = None) -> None:
+        parts, spec = self.parts, self.parts.splits.spec
+        case = Case(
+            config=parts.config,
+            history=module.history,
+            rows=module.layers.rows() if module.layers is not None else (),
+            class_counts=spec.class_counts,
+            scaled=bool(spec.target_scale),
+            players=len(parts.task.players(parts.network)),
+            error=error,
+        )
+        self.findings = diagnosis.diagnose(case)
+        if self.findings:
+            self.recorder.artifact(diagnosis.write(self.findings, self.folder))
+            self.recorder.tags({diagnosis.TAG: diagnosis.tag(self.findings)})
 
     def _record_weights(
         self, module: TrainingModule, step: int, tested: Mapping[str, float]

@@ -263,7 +263,7 @@ def _record(
     except BaseException as error:
         run.status = "KILLED" if is_stop(error) else "FAILED"
         if record is not None:
-            record.stop(fit.module)
+            record.stop(fit.module, error)
         console.close("stopped" if is_stop(error) else report(error))
         recorder.finish(run.status, None if is_stop(error) else redacted(report(error)))
         if is_stop(error):  # what is recorded is delivered without anybody waiting
@@ -298,6 +298,7 @@ def _train(
     run.seconds = fit.module.seconds
     if record is not None:
         run.summaries = record.finish(fit.module, run.metrics, run.seconds, pruned=run.pruned)
+        run.findings = record.findings
 
 
 def _best(epochs: list[dict[str, float]], parts: Parts) -> dict[str, float]:
