@@ -4,14 +4,19 @@ import atexit
 import gzip
 import shutil
 import struct
+import tarfile
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from PIL import Image
 
 from dlframe import testing
+from dlframe.components.data.held import hold, holding
 from dlframe.plugin import BUILTIN, KINDS, registry
 
 SUITES: Mapping[str, type[testing.ComponentTests]] = {
@@ -76,6 +81,8 @@ _SERIES = {
     "path": _series(), "time": "day", "series": "shop", "target": "sold", "covariates": ["price"],
     "calendar": ["weekday"], "window": 8, "horizon": 3,
 }  # fmt: skip
+
+
 def _texts() -> str:
     """Write texts of two kinds, one of them empty; return the file's path."""
     rows = [f'"a good film, number {i % 9}",good\nno {i % 7} good at all,bad' for i in range(30)]
@@ -91,6 +98,61 @@ def _prose() -> str:
     return str(path)
 
 
+def _images() -> str:
+    """Write a folder of images in two classes; return its path."""
+    folder, draw = FOLDER / "images", np.random.default_rng(0)
+    for number in range(24):
+        path = folder / ("cat" if number % 2 else "dog") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (8, 9, 3), dtype=np.uint8)).save(path)
+    return str(folder)
+
+
+def _cifar() -> str:
+    """Write small batches in CIFAR-10's binary format; return their folder."""
+    folder, draw = FOLDER / "cifar", np.random.default_rng(0)
+    folder.mkdir(exist_ok=True)
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        records = draw.integers(0, 256, (40, 3073), dtype=np.uint8)
+        records[:, 0] = np.arange(40) % 10
+        (folder / f"{name}.bin").write_bytes(records.tobytes())
+    return str(folder)
+
+
+def _housing() -> str:
+    """Write a small archive as that of California housing; return its folder."""
+    folder, draw = FOLDER / "housing", np.random.default_rng(0)
+    folder.mkdir(exist_ok=True)
+    np.savetxt(folder / "cal_housing.data", draw.uniform(1, 9, (40, 9)), delimiter=",")
+    with tarfile.open(folder / "cal_housing.tgz", "w:gz") as archive:
+        archive.add(folder / "cal_housing.data", "CaliforniaHousing/cal_housing.data")
+    return str(folder)
+
+
+def _arrays() -> str:
+    """Write arrays x and y into one file; return its path."""
+    draw = np.random.default_rng(0)
+    np.savez(FOLDER / "arrays.npz", x=draw.normal(size=(60, 7, 3)), y=np.arange(60) % 3)
+    return str(FOLDER / "arrays.npz")
+
+
+def _parquet() -> str:
+    """Write the same table as Parquet; return its path."""
+    pd.read_csv(_table()).to_parquet(FOLDER / "table.parquet")
+    return str(FOLDER / "table.parquet")
+
+
+def _held() -> list[str]:
+    """Hold an array and a DataFrame for as long as the tests run; return their digests."""
+    draw = np.random.default_rng(0)
+    stay = ExitStack()
+    atexit.register(stay.close)
+    given = (draw.normal(size=(60, 4)), np.arange(60) % 3), (pd.read_csv(_table()), "price")
+    return [stay.enter_context(holding(hold(each))) for each in given]
+
+
+_HELD = _held()
+_UNVERIFIED = {"download": False, "verify": False}
 _IDX = {"root": _idx(), "download": False, "verify": False}
 _OWN_STEP = {"test_follows_the_learning_rate": "its steps adapt on their own; lr is only the first"}
 _LINEAR = {"test_overfits_one_batch": "a linear map of few numbers learns no noise by heart"}
@@ -99,6 +161,13 @@ _LINE_SEARCH = {"test_follows_the_learning_rate": "the line search finds the len
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "architecture/dlinear": {"expected_failures": _LINEAR},
     "architecture/seasonal_naive": {"options": {"season": 3}},
+    "data/california_housing": {"options": {"root": _housing(), **_UNVERIFIED}},
+    "data/cifar10": {"options": {"root": _cifar(), **_UNVERIFIED}},
+    "data/image_folder": {"options": {"root": _images(), "cache": False}},
+    "data/npz": {"options": {"path": _arrays(), "task": "classification"}},
+    "data/parquet": {"options": {"path": _parquet(), "target": "price"}},
+    "data/arrays": {"options": {"content": _HELD[0]}},
+    "data/frame": {"options": {"content": _HELD[1]}},
     "data/csv": {"options": {"path": _table(), "target": "price"}},
     "data/text": {"options": {"path": _prose(), "block": 32}},
     "data/text_csv": {"options": {"path": _texts(), "target": "verdict"}},

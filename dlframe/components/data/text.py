@@ -3,6 +3,7 @@
 import csv
 import glob
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -253,7 +254,7 @@ class Text(Data):
 
     def _cut(self, text: str) -> pd.DataFrame:
         cuts = list(self._cuts(text))
-        blocks = [text[start:end] for start, end in zip(cuts, [*cuts[1:], len(text)], strict=True)]
+        blocks = [text[start:end] for start, end in pairwise([*cuts, len(text)])]
         before = [self._last_word(text, start) for start in cuts]
         return pd.DataFrame({_BEFORE: before, _TEXT: blocks}, dtype=str)
 
