@@ -10,6 +10,7 @@ __all__ = [
     "FOLD",
     "FOLDS",
     "all_folds",
+    "first_fold",
     "refuse_all_folds",
     "refuse_several_numbers",
     "with_each_fold",
@@ -23,6 +24,13 @@ def all_folds(config: Mapping[str, Any]) -> int | None:
     data = config.get("data") or {}
     folds = data.get("folds")
     return folds if data.get("fold") is None and isinstance(folds, int) and folds > 1 else None
+
+
+def first_fold(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of the first of the runs that it asks for."""
+    if all_folds(config) is None:
+        return dict(config)
+    return {**config, "data": {**config["data"], "fold": 0}}
 
 
 def with_each_fold(overrides: Sequence[str], folds: int) -> list[str]:
