@@ -105,26 +105,30 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         kind = "a directory" if path.is_dir() else "no file"
         raise DataError(f"{kind} is at {str(path)!r}; give the path of an .npz file")
+    arrays: dict[str, NDArray[Any]] | None = None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise DataError(
-                    f"{str(path)!r} holds one array; write x and y into one file with "
-                    "numpy.savez(path, x=x, y=y)"
-                )
-            for name in file.files:
-                if name not in _KEYS:
-                    raise DataError(
-                        f"{str(path)!r} holds an array {name!r}; {did_you_mean(name, _KEYS)}known are "
-                        f"{', '.join(_KEYS)}"
-                    )
-            return {name: file[name] for name in file.files}
+        with path.open("rb") as stream:
+            found = np.load(stream, allow_pickle=False)
+            if not isinstance(found, np.ndarray):
+                arrays = {name: found[name] for name in found.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         said = "it holds Python objects" if "allow_pickle" in str(error) else str(error)
         raise DataError(
             f"{str(path)!r} is no file of plain arrays ({said.splitlines()[0]}); write one with "
             "numpy.savez(path, x=x, y=y)"
         ) from error
+    if arrays is None:
+        raise DataError(
+            f"{str(path)!r} holds one array; write x and y into one file with "
+            "numpy.savez(path, x=x, y=y)"
+        )
+    for name in arrays:
+        if name not in _KEYS:
+            raise DataError(
+                f"{str(path)!r} holds an array {name!r}; {did_you_mean(name, _KEYS)}known are "
+                f"{', '.join(_KEYS)}"
+            )
+    return arrays
 
 
 def examples_of(arrays: Mapping[str, Any], kind: Input, task: Task) -> tuple[Examples, InputKind]:

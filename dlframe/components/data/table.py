@@ -84,11 +84,6 @@ class Table(Data):
     def load(self) -> Examples:
         """Read the table and encode the targets; features stay as they are."""
         table, names = self.table()
-        if len(names) == 1 and table.shape[1] == 1 and names[0] not in table:
-            raise DataError(
-                f"the file {self.name!r} has the single column {table.columns[0]!r}, not the "
-                f"target {names[0]!r}; data.separator may be wrong"
-            )
         check_known(names, table.columns, "data.target")
         features = [name for name in table.columns if name not in names]
         keep = rows_with_targets(table, names, self._treatment.missing_target)
@@ -225,7 +220,13 @@ class Csv(Table):
 
     def table(self) -> tuple[pd.DataFrame, list[str]]:
         """Read the file."""
-        return self._file.read(self._path), self._targets
+        table = self._file.read(self._path)
+        if self._targets and table.shape[1] == 1 and self._targets[0] not in table:
+            raise DataError(
+                f"the file {self.name!r} has the single column {table.columns[0]!r}, not the "
+                f"target {self._targets[0]!r}; data.separator may be wrong"
+            )
+        return table, self._targets
 
 
 class Parquet(Table):
