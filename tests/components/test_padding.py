@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from dlframe.components.architectures.bag_of_embeddings import BagOfEmbeddings
 from dlframe.components.architectures.rnn import RNN
 from dlframe.components.architectures.sequences import AttentionPooling, lengths, masked_mean
-from dlframe.components.architectures.transformer import EncoderBlock, Transformer
+from dlframe.components.architectures.transformer import EncoderBlock, SelfAttention, Transformer
 from dlframe.interfaces import Architecture, Spec
 
 SPEC = Spec(
@@ -43,7 +43,7 @@ def texts() -> Tensor:
 
 def build(kind: type[Architecture], options: dict[str, Any]) -> Architecture:
     torch.manual_seed(0)
-    return kind(spec=SPEC, activation=nn.ReLU, **options)  # type: ignore[call-arg]
+    return kind(spec=SPEC, activation=nn.ReLU, **options)
 
 
 @every_case
@@ -118,6 +118,7 @@ def test_masks_of_attention_are_torchs_own() -> None:
     block = EncoderBlock(8, 2, 2, nn.ReLU, "layer", True).eval()
     x, mask = torch.randn(3, 6, 8), torch.arange(6) < torch.tensor([6, 2, 4])[:, None]
     attention = block.attention[0]
+    assert isinstance(attention, SelfAttention)
     reference = nn.MultiheadAttention(8, 2, batch_first=True)
     parts = (attention.query, attention.key, attention.value)
     biases = (attention.query.bias, torch.zeros(8), attention.value.bias)

@@ -9,6 +9,7 @@ from dlframe.interfaces import Spec
 __all__ = ["AttentionPooling", "SequenceView", "lengths", "masked_mean"]
 
 _PADDING = 0
+_SPREAD = 0.1  # torch's own is 1
 
 
 class SequenceView(nn.Module):
@@ -57,6 +58,8 @@ class SequenceView(nn.Module):
                     )
                 self.size = embedding
                 self.tokens = nn.Embedding(spec.vocabulary_size, embedding)
+                # A rare word moves only when it occurs: what it starts from must not drown that.
+                nn.init.normal_(self.tokens.weight, std=_SPREAD)
 
     def mask(self, x: Tensor) -> Tensor | None:
         """Return which steps of ``x`` are more than padding, ``[B, length]`` bool; None: all are."""
