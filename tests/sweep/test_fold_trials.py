@@ -32,7 +32,7 @@ def _defined(root: Path, **more: Any) -> Definition:
     return Definition(**options)
 
 
-def _done(definition: Definition, entry: str | None = "worker_entries:evaluate") -> optuna.Study:
+def _done(definition: Definition, entry: str = "worker_entries:evaluate") -> optuna.Study:
     study = optuna.create_study(
         study_name=definition.name,
         storage=open_storage(journal_of(definition.name, Path(definition.root))),
@@ -40,7 +40,7 @@ def _done(definition: Definition, entry: str | None = "worker_entries:evaluate")
     )
     study.set_user_attr(DEFINITION, definition.to_json())
     study.set_user_attr(FOLDER, str(studies_folder(Path(definition.root)) / definition.name))
-    Worker(study, **({"entry": entry} if entry else {})).work()
+    Worker(study, entry=entry).work()
     return study
 
 
@@ -101,7 +101,9 @@ def test_real_trainings_on_each_fold(tmp_path: Path, monkeypatch: pytest.MonkeyP
     quick = (*QUICK, "data=iris", "data.batch_size=16", "trainer.max_epochs=2", "data.folds=2",
              "tracking.log_model=false", "tracking.figures=false",
              "trainer.checkpoint=false")  # fmt: skip
-    study = _done(_defined(tmp_path / "runs", fixed=quick, folds=2), entry=None)
+    study = _done(
+        _defined(tmp_path / "runs", fixed=quick, folds=2), entry="dlframe.sweep.trial:train"
+    )
     [trial] = study.trials
     assert trial.state == TrialState.COMPLETE
     rate = f"optimizer.lr={trial.params['optimizer.lr']!r}"
