@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor
 
+import dlframe
 from dlframe.components.data.text import Text, TextCsv
 from dlframe.components.data.tokenize import Tokenize
 from dlframe.components.data.vocabulary import make_vocabulary
 from dlframe.errors import ConfigError, DataError
 from dlframe.interfaces import DataOptions, Examples, Preprocessor
+from dlframe.training.predictor import Predictor
 from dlframe.training.splits import load_splits
 
 Kind = Literal["word", "character", "byte", "bpe"]
@@ -278,6 +280,29 @@ def test_the_vocabulary_is_that_of_the_training_rows(shared_data: Path) -> None:
     assert splits.spec.input_shape == (min(256, longest),)
     again = load_splits(data, options, "auto", unsupervised=False)
     assert torch.equal(splits.test.x, again.test.x)
+
+
+def test_a_trained_model_answers_any_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [f"{i},a good film,yes\n{i},no good at all,no\n" for i in range(40)]
+    written(tmp_path, "id,review,liked\n" + "".join(lines))
+    run = dlframe.train(
+        "data=text_csv", "data.path=texts.csv", "data.text=review", "data.target=liked",
+        "data.batch_size=8", "architecture=bag_of_embeddings", "optimizer.lr=0.05",
+        "trainer.max_epochs=3", "tracking.enabled=false",
+    )  # fmt: skip
+    assert run.metrics["test/accuracy"] == 1.0
+    model = Predictor.from_folder(run.folder)
+    assert model.predict(["a film", "not at all"]).tolist() == ["yes", "no"]
+    odd = model.outputs(["", "never seen", "a good film " * 50])
+    assert odd.shape == (3, 2)
+    assert odd.isfinite().all()
+    torch.testing.assert_close(odd[0], model.outputs(pd.DataFrame({"review": [None]}))[0])
+    written(tmp_path, 'more,review\n1,at all\n2,""\n', "rows.csv")
+    assert len(model.predict_frame(model.read(tmp_path / "rows.csv"))) == 2
+    written(tmp_path, "text\nat all\n", "rows.csv")
+    with pytest.raises(DataError, match="the rows lack the columns 'review'"):
+        model.predict(model.read(tmp_path / "rows.csv"))
 
 
 # --- plain files ---------------------------------------------------------------------------------
