@@ -1,8 +1,12 @@
 """Batches in memory: complete, seeded, independent of how many are served at a time."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
+import dlframe
+from dlframe.errors import ConfigError
 from dlframe.training.loader import TensorLoader
 
 
@@ -137,3 +141,14 @@ def test_processes_share_a_balanced_order() -> None:
     whole = _classes().order().tolist()
     shares = [_classes(rank=rank, world_size=2).order().tolist() for rank in range(2)]
     assert [row for pair in zip(*shares, strict=True) for row in pair] == whole
+
+
+@pytest.mark.parametrize("data", ["diabetes", "digits"])
+def test_balance_needs_classes(data: str, tmp_path: Path) -> None:
+    given = [f"data={data}", "data.sampler=balanced", f"tracking.root={tmp_path}"]
+    given += ["architecture=autoencoder"] if data == "digits" else []
+    with pytest.raises(
+        ConfigError, match=r"data\.sampler=balanced needs one class for each example"
+    ):
+        dlframe.train(*given)
+    assert not list(tmp_path.iterdir())
