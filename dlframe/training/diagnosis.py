@@ -9,14 +9,14 @@ from dlframe.tracking.whole import write_whole
 from dlframe.training import layer_symptoms, symptoms
 from dlframe.training.case import Case, Finding
 
-__all__ = ["FILE", "TAG", "diagnose", "read", "tag", "told", "write"]
+__all__ = ["FILE", "RULES", "TAG", "diagnose", "read", "tag", "told", "write"]
 
 FILE = "diagnosis.json"
 TAG = "dlframe.diagnosis"
 _LONGEST = 5000
 """Characters that MLflow keeps of a tag."""
 
-_RULES: tuple[Callable[[Case], Finding | None], ...] = (
+RULES: tuple[Callable[[Case], Finding | None], ...] = (
     symptoms.diverged,
     symptoms.learning_rate_too_high,
     layer_symptoms.exploding_gradients,
@@ -56,7 +56,7 @@ _EXPLAINED: Mapping[str, frozenset[str]] = {
 
 def diagnose(case: Case) -> list[Finding]:
     """Return what was found, the most telling first; an empty list for a healthy training."""
-    found = [finding for rule in _RULES if (finding := rule(case)) is not None]
+    found = [finding for rule in RULES if (finding := rule(case)) is not None]
     said = frozenset[str]().union(*(_EXPLAINED.get(each["name"], ()) for each in found))
     return [each for each in found if each["name"] not in said]
 

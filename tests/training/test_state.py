@@ -88,6 +88,10 @@ CONFIGS = [
     ["data=iris", "optimizer=muon", "trainer.max_epochs=-1", "trainer.max_steps=20",
      "data.batch_size=12", "scheduler=one_cycle"],
     ["data=iris", "architecture=transformer", "optimizer=nadam", "trainer.eval_every=2"],
+    ["data=iris", "architecture.hidden=[8]", "data.batch_size=8", "trainer.watch=true",
+     "trainer.watch_every=5"],
+    ["data.limit=200", "architecture=cnn", "trainer.freeze=['features.*']",
+     "trainer.unfreeze_every=1", "architecture.normalization=batch", "regularizer=[l2,max_norm]"],
 ]  # fmt: skip
 
 
