@@ -249,7 +249,7 @@ class Fit:
         config, options = self.parts.config, self.options
         scheduler = registry().find("scheduler", config["scheduler"]["component"]).component
         steps = options["steps_per_call"]
-        network = self.parts.network
+        network, layers = self.parts.network, self._watch()
         if options["channels_last"]:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if options["compile"]:
@@ -267,7 +267,7 @@ class Fit:
             steps_per_call=1 if batchwise else None if steps == "auto" else steps,
             channels_last=options["channels_last"],
             log=log,
-            layers=self._watch(),
+            layers=layers,
             interruption=self._interruption,
         )
 
