@@ -20,6 +20,7 @@ RUN: dict[str, tuple[str, ...]] = {
     "debug/overfit": ("trainer.max_epochs=2",),
     "debug/profiler": (*SMALL, "trainer.limit_train=3"),
     "experiment/ag_news": (*SMALL, "data.limit=600"),
+    "experiment/activation_study": (*SMALL,),
     "experiment/denoising_autoencoder": (*SMALL,),
     "experiment/mnist_cnn": (*SMALL, "data.limit=600"),
     "experiment/regularized_mlp": (*SMALL,),
