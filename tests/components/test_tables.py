@@ -26,7 +26,7 @@ TOKENS = Spec(
 
 def test_numbers_scale_a_vector_and_categories_pick_one() -> None:
     tokens = FeatureTokens(TABLE.feature_groups, 5)
-    embedding = nn.Embedding.from_pretrained(tokens.weight.weight[:, 2:5].T.detach())
+    embedding = nn.Embedding(3, 5, _weight=tokens.weight.weight[:, 2:5].T.detach())
     x = torch.tensor([[0.3, -2.0, 0, 1, 0, 1.5], [1.0, 0.5, 0, 0, 1, 0.0]])
     found = tokens(x)
     assert found.shape == (2, 4, 5)
@@ -82,11 +82,11 @@ def test_an_additive_network_learns_functions_of_single_inputs() -> None:
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = (model(x) - y).square().mean()
+        loss: torch.Tensor = (model(x) - y).square().mean()
         torch.autograd.backward(loss)
         return loss
 
-    optimizer.step(closure)
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
     assert closure().item() < 1e-2 * float(y.var())
 
 
