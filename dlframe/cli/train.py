@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlframe.cli.result import report
+from dlframe.cli.train_from import begun_from
 from dlframe.errors import ConfigError, DlframeError, sentence
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ Trains a network composed from named parts, tests it, and records the run in MLf
   --hydra-help           Hydra's own options
 
 groups: architecture activation loss optimizer regularizer scheduler initializer data task
-        trainer tracking experiment debug sweep; `dlframe ls` lists their components,
+        trainer tracking transfer experiment debug sweep; `dlframe ls` lists their components,
         `dlframe show optimizer/adam` the options of one, `dlframe show trainer` those of the run,
         `dlframe show sweep` those of a search.
 
@@ -43,7 +44,9 @@ examples:
   dlframe train debug=overfit
   dlframe train sweep=tpe activation=relu,gelu optimizer.lr='tag(log,interval(1e-4,1e-1))'
   dlframe train sweep=auto architecture=mlp,cnn hydra.sweeper.n_trials=60 hydra.sweeper.n_workers=2
-  dlframe train +from=<study>                       the best of a search, `dlframe study` lists them"""
+  dlframe train +from=<study>                       the best of a search, `dlframe study` lists them
+  dlframe train +from=<run> 'transfer.parts=[features]' 'trainer.freeze=[features]'
+                                                    with the weights of another run"""
 
 
 def run(argv: list[str]) -> int:
@@ -58,7 +61,7 @@ def run(argv: list[str]) -> int:
     from dlframe.config.source import searching
 
     flags, overrides = _split([word for word in argv if word != "--json"])
-    overrides, kept = _from_study(overrides)
+    overrides, kept = begun_from(overrides)
     config_dir = _config_dir(argv) or kept
     job = _Job(
         argv=command,
@@ -127,33 +130,6 @@ def _jobs(
     config = compose(first_job(overrides)[0], config_dir=config_dir)
     job.folds = all_folds(config)
     return (with_each_fold(overrides, job.folds) if job.folds else overrides), config
-
-
-def _from_study(overrides: list[str]) -> tuple[list[str], Path | None]:
-    """Replace ``+from=<study>`` by the overrides of the study's best trial.
-
-    Returns:
-        The overrides, and the YAML files that the study keeps; None for none.
-    """
-    names = [word for word in overrides if word.lstrip("+").startswith("from=")]
-    if not names:
-        return overrides, None
-    from dlframe.cli.train_sweep import best_of
-    from dlframe.config.overrides import parse
-
-    if len(names) > 1:
-        raise ConfigError(f"a run begins from one study; got {' and '.join(names)}")
-    rest = [word for word in overrides if word not in names]
-    roots = [parse(word).value() for word in rest if word.startswith("tracking.root=")]
-    storages = [word for word in rest if word.startswith("hydra.sweeper.storage=")]
-    found, config_dir = best_of(
-        names[0].partition("=")[2],
-        Path(str(roots[-1]) if roots else "runs"),
-        str(parse(storages[-1]).value()) if storages else None,
-    )
-    own = {word.partition("=")[0].lstrip("+") for word in rest}
-    kept = [word for word in found if word.partition("=")[0].lstrip("+") not in own]
-    return [*kept, *(word for word in rest if word not in storages)], config_dir
 
 
 @contextmanager

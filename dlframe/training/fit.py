@@ -19,6 +19,7 @@ from dlframe.errors import ConfigError, Stopped
 from dlframe.plugin import registry
 from dlframe.training.build import build, needs_closure
 from dlframe.training.checkpoint import WholeCheckpointIO
+from dlframe.training.freezing import freezing_of
 from dlframe.training.interruption import Interruption
 from dlframe.training.layers import LayerWatch, layers_of
 from dlframe.training.loader import TensorLoader
@@ -72,6 +73,10 @@ class Fit:
         callbacks = [c for r in parts.regularizers for c in r.callbacks()]
         if watched is not None:
             callbacks.append(watched)
+        freezing = freezing_of(self.options, parts.network, parts.task.players(parts.network))
+        if freezing is not None:
+            freezing.apply(0)
+            callbacks.append(freezing)
         batchwise = any(_overrides_batch_hooks(callback) for callback in callbacks)
         self.trainer = self._trainer(callbacks)
         listening = batchwise or self.options["profiler"]
@@ -157,7 +162,7 @@ class Fit:
             callbacks = [*callbacks, self._saving()]
         players = len(task.players(self.parts.network))
         strategy: Any = options["strategy"]
-        if strategy == "ddp" and players > 1:
+        if strategy == "ddp" and (players > 1 or options["freeze"]):
             strategy = DDPStrategy(find_unused_parameters=True)
         profiler: Any = None
         if options["profiler"]:

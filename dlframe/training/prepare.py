@@ -1,6 +1,7 @@
 """From a validated config to everything a training needs, and back from a recorded folder."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from dlframe.training.build import (
     build_task,
 )
 from dlframe.training.checkpoint import BEST, read
+from dlframe.training.origin import Origin
 from dlframe.training.splits import Splits, load_splits
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "Rebuilt",
     "is_trained",
     "load_data",
+    "network_weights",
     "prepare",
     "read_config",
     "rebuild",
@@ -50,6 +53,7 @@ class Parts:
         task: step, prediction and metrics.
         network: built and initialized.
         regularizers: in order.
+        origin: where weights come from that it begins with; None where they are drawn.
     """
 
     config: dict[str, Any]
@@ -57,6 +61,7 @@ class Parts:
     task: Task
     network: nn.Module
     regularizers: list[Regularizer]
+    origin: Origin | None = None
 
 
 def load_data(config: dict[str, Any]) -> tuple[dict[str, Any], Splits]:
@@ -187,8 +192,11 @@ def load_weights(path: Path, network: nn.Module) -> None:
     Raises:
         CheckpointError: it is missing or damaged.
     """
-    state = read(path)["state_dict"]
+    network.load_state_dict(network_weights(read(path)))
+
+
+def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the network's parameters and buffers, by their names in the network."""
     prefix = "network."
-    network.load_state_dict(
-        {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    )
+    state = checkpoint["state_dict"]
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

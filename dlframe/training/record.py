@@ -45,6 +45,7 @@ _CONFIG = (
     "config.yaml", "overrides.json", "differences.json", "spec.json", "preprocessing", "schema.json",
     "splits.json", "splits.npz", "environment.json", "network.txt",
 )  # fmt: skip
+_TRANSFER = "transfer.json"
 _EXPERIMENT_NOTE = (
     "Runs of `dlframe train`. Each run's note says what it reached, what it changed, and how to train "
     "it again. `best/*`, `final/*` and `cost/*` are single values for comparison; `train/*`, `val/*` "
@@ -119,6 +120,9 @@ class RunRecord:
         x, y = self.parts.splits.train.x, self.parts.splits.train.y
         table = summarize(self.parts.network, self.parts.task, Batch(x, y))
         write_whole(self.folder / "network.txt", table)
+        if self.parts.origin is not None:
+            write_whole(self.folder / _TRANSFER, self.parts.origin.to_json())
+            recorder.artifact(self.folder / _TRANSFER, "config")
         record_data(recorder, self.parts, self.folder)
         for name in _CONFIG:
             recorder.artifact(self.folder / name, "config")
@@ -160,6 +164,7 @@ class RunRecord:
             "dlframe.data_fingerprint": self.parts.splits.summary["fingerprint"],
             "dlframe.primary_metric": task.monitor,
             "dlframe.primary_mode": task.mode,
+            **(self.parts.origin.tags() if self.parts.origin else {}),
             **self._fold_tag(),
             **({"dlframe.replay_of": Path(replayed).name} if replayed else {}),
         }

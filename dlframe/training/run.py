@@ -39,6 +39,7 @@ from dlframe.training.resume import (
     recorded_threads,
     unfinished_like,
 )
+from dlframe.training.transfer import begin_with, pin
 from dlframe.training.watched import Watched
 
 __all__ = ["execute", "execute_rank", "execute_trial", "resume"]
@@ -68,6 +69,7 @@ def execute(
         KeyboardInterrupt: the user stopped it; the run is recorded as KILLED.
     """
     checked = validate(config)
+    pin(checked, replay_of)
     for folder in unfinished_like(checked) if checked["resume"] == "auto" else ():
         try:
             return resume(folder, command=command, parent=parent, wait=wait)
@@ -112,6 +114,7 @@ def execute_trial(
         KeyboardInterrupt: it was asked to stop; the run is recorded as KILLED.
     """
     checked = validate(config)
+    pin(checked)
     folder = Path(checked["tracking"]["root"]).absolute() / uid
     again = (folder / FILE).is_file()
     if again and checked["trainer"]["threads"] is None:
@@ -236,6 +239,8 @@ def _record(
         )
     if context["again"] or context["replay_of"]:
         check_data(Path(context["replay_of"] or run.folder), fit.parts)
+    if checkpoint is None:
+        begin_with(fit.parts, context["replay_of"])
     recorder = Recorder(
         Path(tracking["root"]),
         uri=tracking["uri"],
@@ -259,6 +264,8 @@ def _record(
         _make_folder(run.folder)
         if record is not None:
             console.keep(run.folder / CONSOLE)
+            if fit.parts.origin is not None:
+                fit.parts.origin.tell()
         _train(run, fit, record, checkpoint, before)
     except BaseException as error:
         run.status = "KILLED" if is_stop(error) else "FAILED"
