@@ -56,9 +56,14 @@ _EXPLAINED: Mapping[str, frozenset[str]] = {
 
 def diagnose(case: Case) -> list[Finding]:
     """Return what was found, the most telling first; an empty list for a healthy training."""
-    found = [finding for rule in RULES if (finding := rule(case)) is not None]
-    said = frozenset[str]().union(*(_EXPLAINED.get(each["name"], ()) for each in found))
-    return [each for each in found if each["name"] not in said]
+    kept: list[Finding] = []
+    said: set[str] = set()
+    for rule in RULES:
+        finding = rule(case)
+        if finding is not None and finding["name"] not in said:
+            kept.append(finding)
+            said |= _EXPLAINED.get(finding["name"], frozenset())
+    return kept
 
 
 def told(finding: Mapping[str, Any]) -> str:

@@ -143,7 +143,9 @@ def class_imbalance(case: Case) -> Finding | None:
     chance = 1 / classes
     if max(recalls) > chance + 0.1 * (1 - chance):
         return None
-    weights = "loss.class_weights=balanced"
+    # The loss is named along, since that of a table is known only once it has been read.
+    weighted = f"loss={chosen(case, 'loss')} loss.class_weights=balanced"
+    unweighted = "class_weights" in case.config["loss"] and not case.config["loss"]["class_weights"]
     return Finding(
         name="class_imbalance",
         seen=(
@@ -152,7 +154,7 @@ def class_imbalance(case: Case) -> Finding | None:
             f"{recalls[-1]:.3f}, where always naming one class gives {chance:.3f}"
         ),
         means="rare classes weigh too little in the loss to be learned",
-        mend=advice(case, weights, "loss=focal"),
+        mend=[*([weighted] if unweighted else []), *advice(case, "loss=focal")],
     )
 
 
