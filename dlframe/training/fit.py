@@ -3,7 +3,7 @@
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -58,6 +58,7 @@ class Fit:
         folder: where checkpoints and the profiler's report go.
         log: receives metrics and the number of optimizer steps.
         watched: decides after each validation whether training goes on; None lets it.
+        callbacks: further ones.
     """
 
     def __init__(
@@ -66,11 +67,12 @@ class Fit:
         folder: Path,
         log: Callable[[dict[str, float], int], None],
         watched: Watched | None = None,
+        callbacks: Sequence[L.Callback] = (),
     ) -> None:
         self.parts, self.folder, self.watched = parts, folder, watched
         self.options: dict[str, Any] = parts.config["trainer"]
         self._interruption, self._io = Interruption(), WholeCheckpointIO()
-        callbacks = [c for r in parts.regularizers for c in r.callbacks()]
+        callbacks = [*callbacks, *(c for r in parts.regularizers for c in r.callbacks())]
         if watched is not None:
             callbacks.append(watched)
         freezing = freezing_of(self.options, parts.network, parts.task.players(parts.network))

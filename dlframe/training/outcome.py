@@ -1,10 +1,13 @@
 """What a training came to."""
 
+import math
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from dlframe.interfaces import Task
 from dlframe.tracking.earlier import earlier
 from dlframe.tracking.spool import Spool
 from dlframe.training import diagnosis
@@ -14,7 +17,7 @@ from dlframe.training.record import PRUNED
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Run", "finished"]
+__all__ = ["Run", "best_of", "finished"]
 
 
 @dataclass(slots=True)
@@ -78,3 +81,14 @@ def finished(folder: Path) -> Run:
         pruned=any(PRUNED in values for values in tags),
         findings=diagnosis.read(folder),
     )
+
+
+def best_of(epochs: Sequence[Mapping[str, float]], task: Task) -> dict[str, float]:
+    """Return the validation metrics of the epoch whose weights were kept, as ``best/val_*``."""
+    sign = 1.0 if task.mode == "min" else -1.0
+    seen = [v for v in epochs if task.monitor in v and not math.isnan(v[task.monitor])]
+    if not seen:
+        return {}
+    best = min(seen, key=lambda values: sign * values[task.monitor])
+    found = {f"best/{k.replace('/', '_')}": v for k, v in best.items() if k.startswith("val/")}
+    return found | {"best/epoch": best["epoch"], "best/step": best["step"]}

@@ -4,11 +4,12 @@ import errno
 import hashlib
 import json
 import resource
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -64,6 +65,7 @@ class Context(TypedDict):
         again: whether it goes on with a run that was interrupted.
         replay_of: folder of the run that it is to repeat.
         tags: of the run, beside those of its config.
+        attached: files that it is to keep with its config.
         watch: address at which another process hears of each validation; None where that is nobody,
             or this process.
     """
@@ -75,6 +77,7 @@ class Context(TypedDict):
     again: bool
     replay_of: str | None
     tags: dict[str, str]
+    attached: NotRequired[list[str]]
     watch: str | None
 
 
@@ -123,6 +126,9 @@ class RunRecord:
         if self.parts.origin is not None:
             write_whole(self.folder / _TRANSFER, self.parts.origin.to_json())
             recorder.artifact(self.folder / _TRANSFER, "config")
+        for path in self.context.get("attached", ()):
+            own = Path(shutil.copy(path, self.folder))
+            recorder.artifact(own, "config")
         record_data(recorder, self.parts, self.folder)
         for name in _CONFIG:
             recorder.artifact(self.folder / name, "config")

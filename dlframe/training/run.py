@@ -1,7 +1,6 @@
 """A run: from a composed config to a recorded result, whatever happens on the way."""
 
 import gc
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -29,8 +28,8 @@ from dlframe.tracking.spool import FILE, Spool
 from dlframe.training.channel import Channel, Report, heard
 from dlframe.training.ending import advice, is_stop, report, signal_of, translated
 from dlframe.training.fit import Fit
-from dlframe.training.outcome import Run, finished
-from dlframe.training.prepare import Parts, prepare, read_config, save
+from dlframe.training.outcome import Run, best_of, finished
+from dlframe.training.prepare import prepare, read_config, save
 from dlframe.training.processes import read_order, report_result, run_apart
 from dlframe.training.record import Context, RunRecord
 from dlframe.training.resume import (
@@ -52,6 +51,7 @@ def execute(
     command: Sequence[str] = (),
     parent: str | None = None,
     replay_of: Path | None = None,
+    attached: Sequence[Path] = (),
     wait: bool = True,
 ) -> Run:
     """Train, test and record one run.
@@ -62,6 +62,7 @@ def execute(
         command: the command line, for the record.
         parent: id of the multirun that it is a part of.
         replay_of: folder of the run that it is to repeat, on the same data.
+        attached: files that it is to keep with its config.
         wait: whether to wait at the end until all is delivered; False leaves that to the multirun.
 
     Raises:
@@ -83,6 +84,7 @@ def execute(
         again=False,
         replay_of=str(replay_of) if replay_of else None,
         tags={},
+        attached=[str(path) for path in attached],
         watch=None,
     )
     return _execute(checked, new_uid(), context)
@@ -301,22 +303,11 @@ def _train(
     run.epochs = fit.module.history
     for values in run.epochs:
         run.metrics |= {key: value for key, value in values.items() if key != "step"}
-    run.metrics |= _best(run.epochs, parts) | tested
+    run.metrics |= best_of(run.epochs, parts.task) | tested
     run.seconds = fit.module.seconds
     if record is not None:
         run.summaries = record.finish(fit.module, run.metrics, run.seconds, pruned=run.pruned)
         run.findings = record.findings
-
-
-def _best(epochs: list[dict[str, float]], parts: Parts) -> dict[str, float]:
-    """The validation metrics of the epoch whose weights were kept, as ``best/val_*``."""
-    monitor, sign = parts.task.monitor, 1.0 if parts.task.mode == "min" else -1.0
-    seen = [v for v in epochs if monitor in v and not math.isnan(v[monitor])]
-    if not seen:
-        return {}
-    best = min(seen, key=lambda values: sign * values[monitor])
-    found = {f"best/{k.replace('/', '_')}": v for k, v in best.items() if k.startswith("val/")}
-    return found | {"best/epoch": best["epoch"], "best/step": best["step"]}
 
 
 def _name(config: dict[str, Any]) -> str:

@@ -55,6 +55,10 @@ class EpochSums:
         total = mean * rows
         self._sums[key] = self._sums[key] + total if key in self._sums else total
 
+    def total(self, key: str) -> float:
+        """Return what the batches so far add up to: their means times their rows."""
+        return float(self._sums.get(key, 0.0))
+
     def predicted(self, predictions: Tensor, targets: Tensor) -> None:
         """Give a batch's predictions and targets to the metrics, by and by."""
         self._waiting.append((predictions, targets))
