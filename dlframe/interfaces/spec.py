@@ -34,6 +34,8 @@ class Spec:
         target_scale: training standard deviation per target column (regression), likewise.
         vocabulary_size: number of different tokens where the input is ``tokens``; token 0 fills up
             rows that are shorter than others.
+        characters_per_token: characters of text to a token, on average over the training part, where
+            tokens make up the whole text; 0 where they do not, or the input is something else.
         horizon: how many steps ahead are asked for, where the targets are the future of the first
             channels of a ``sequence``: all steps of the first channel, then those of the next. Inputs
             and targets then have one scale per channel. 0 elsewhere.
@@ -51,6 +53,7 @@ class Spec:
     target_mean: tuple[float, ...] = ()
     target_scale: tuple[float, ...] = ()
     vocabulary_size: int = 0
+    characters_per_token: float = 0.0
     horizon: int = 0
 
     def to_dict(self) -> dict[str, Any]:

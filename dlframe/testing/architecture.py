@@ -83,7 +83,9 @@ def output_shape(case: Case) -> None:
         for size in (1, 2, 5):
             outputs = network(found.inputs(size))
             example: tuple[int, ...] = found.spec.input_shape
-            if found.form not in ("reconstruction", "generation"):
+            if found.form == "language_modelling":
+                example = (found.inputs().shape[1], found.task.output_size())
+            elif found.form not in ("reconstruction", "generation"):
                 example = (found.task.output_size(),)
             _expect(found, outputs, (size, *example))
             if found.form == "generation":
@@ -118,6 +120,24 @@ def trains_every_parameter(case: Case) -> None:
                     require(
                         bool(torch.isfinite(gradient).all()),
                         f"on {found.spec.input}, the gradient of {name} is not finite",
+                    )
+
+
+def language_models_are_causal(case: Case) -> None:
+    """The logits of a language model do not depend on later tokens, nor on how many there are."""
+    if form_of(task_for(case.entry)) != "language_modelling":
+        skip("it is no language model")
+    for found in _situations(case):
+        network, x = found.network.eval(), found.inputs()
+        with torch.no_grad():
+            logits = network(x)
+            for place in range(1, x.shape[1]):
+                other = x.clone()
+                other[:, place:] = (other[:, place:] + 1) % found.spec.vocabulary_size
+                for changed in (other, x[:, :place]):
+                    require(
+                        torch.allclose(network(changed)[:, :place], logits[:, :place], atol=1e-5),
+                        f"logits before place {place} depend on the tokens from there on",
                     )
 
 
@@ -213,6 +233,7 @@ def _both_move(found: _Situation, batch: Batch) -> None:
 CHECKS = (
     constructs,
     output_shape,
+    language_models_are_causal,
     trains_every_parameter,
     same_seed_same_weights,
     half_precision,

@@ -24,8 +24,9 @@ from dlframe.components.architectures.vgg import VGG
 from dlframe.errors import ConfigError
 from dlframe.interfaces import Architecture, Autoencoder, GenerativeAdversarial, InputKind, Spec
 
-COMPONENTS = [c for c in architectures.COMPONENTS if c.tasks != ("forecasting",)]
-"""Those for forecasts alone are in test_forecasting."""
+ELSEWHERE = (("forecasting",), ("language_modelling",))
+"""Tasks whose architectures are in test_forecasting and test_language_modelling."""
+COMPONENTS = [c for c in architectures.COMPONENTS if c.tasks not in ELSEWHERE]
 BY_NAME = {component.name: component for component in COMPONENTS}
 SHAPES: dict[InputKind, tuple[int, ...]] = {
     "features": (5,),

@@ -365,8 +365,10 @@ def test_prompts_need_no_text_before_them(tmp_path: Path) -> None:
         assert shown(preprocessor, preprocessor.transform(rows)) == [prompt[-17:]]
     written(tmp_path, "text\nNA\n", "rows.csv")
     assert shown(preprocessor, preprocessor.transform(data.read(tmp_path / "rows.csv"))) == ["NA"]
-    again = data.read(Path(written(tmp_path, PROSE, "other.txt")))
-    assert torch.equal(preprocessor.transform(again), preprocessor.transform(data.load().x))
+    lines = data.read(Path(written(tmp_path, "a dark\n\nand stormy\n", "prompts.txt")))
+    assert shown(preprocessor, preprocessor.transform(lines)) == ["a dark", "and stormy"]
+    with pytest.raises(DataError, match="holds no text; write one text to go on from on each line"):
+        data.read(Path(written(tmp_path, "\n", "prompts.txt")))
 
 
 def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:

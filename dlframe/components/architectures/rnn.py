@@ -16,9 +16,9 @@ from dlframe.components.architectures.sequences import (
 from dlframe.interfaces import Architecture, Range, Spec
 from dlframe.interfaces.options import Ge, PositiveInt
 
-__all__ = ["RNN"]
+__all__ = ["CELLS", "RNN"]
 
-_CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {
+CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {
     "rnn": nn.RNN,
     "lstm": nn.LSTM,
     "gru": nn.GRU,
@@ -79,7 +79,7 @@ class RNN(Architecture):
         outputs = hidden * (2 if bidirectional else 1)
         # One module per layer, not `num_layers`, so that a dropout module stands between them.
         self.recurrent = nn.ModuleList(
-            _CELLS[cell](
+            CELLS[cell](
                 self.view.size if layer == 0 else outputs,
                 hidden,
                 batch_first=True,

@@ -1,4 +1,4 @@
-"""The transformer encoder."""
+"""The transformer encoder, and the blocks that other transformers are made of."""
 
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ from dlframe.errors import ConfigError
 from dlframe.interfaces import Architecture, Range, Spec
 from dlframe.interfaces.options import Ge, PositiveInt
 
-__all__ = ["EncoderBlock", "SelfAttention", "Transformer"]
+__all__ = ["EncoderBlock", "SelfAttention", "Transformer", "check_heads", "rotate"]
 
 _Norm = Literal["none", "layer", "rms"]
 
@@ -27,11 +27,16 @@ class SelfAttention(nn.Module):
     Args:
         width: size of each step's vector.
         heads: number of heads, which divides ``width``.
+        causal: whether a step looks at itself and those before it only.
+        rotary: whether queries and keys are turned by angles that grow with their places, so that
+            scores depend on how far apart two steps are (Su et al. 2021, arXiv:2104.09864).
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(
+        self, width: int, heads: int, *, causal: bool = False, rotary: bool = False
+    ) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.causal, self.rotary = heads, causal, rotary
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width)
@@ -40,17 +45,34 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Map ``x[B, T, width]`` to ``[B, T, width]``.
 
-        Only steps that ``mask[B, T]`` counts are looked at; in a row where none counts, all are.
+        Only steps that ``mask[B, T]`` counts are looked at; in a row where none counts, all are. With
+        ``causal`` there is no mask: what stands behind is not looked at anyway.
         """
         q, k, v = (
             layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for layer in (self.query, self.key, self.value)
         )
+        if self.rotary:
+            q, k = rotate(q), rotate(k)
         if mask is not None:
             mask = (mask | ~mask.any(1, keepdim=True))[:, None, None]
-        attended = scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        attended = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal)
         y: Tensor = self.output(attended.transpose(1, 2).flatten(2))
         return y
+
+
+def rotate(x: Tensor) -> Tensor:
+    """Turn each pair ``(i, i + D / 2)`` of values of ``x[..., T, D]`` by the angle ``t * f_i``.
+
+    ``t`` is the step's place and ``f_i = 10000^(-2 i / D)``; ``D`` is even.
+    """
+    steps, half = x.shape[-2], x.shape[-1] // 2
+    places = torch.arange(steps, device=x.device, dtype=torch.float32)
+    speeds = 10000.0 ** -(torch.arange(half, device=x.device, dtype=torch.float32) / half)
+    angles = places[:, None] * speeds
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat((a * cos - b * sin, a * sin + b * cos), -1)
 
 
 class EncoderBlock(nn.Module):
@@ -67,6 +89,8 @@ class EncoderBlock(nn.Module):
         activation: makes an activation.
         normalization: kind of normalization.
         pre_norm: whether normalization comes before each part instead of after the sum.
+        causal: whether a step looks at itself and those before it only.
+        rotary: whether places turn queries and keys.
     """
 
     def __init__(
@@ -77,10 +101,14 @@ class EncoderBlock(nn.Module):
         activation: ActivationFactory,
         normalization: _Norm,
         pre_norm: bool,
+        *,
+        causal: bool = False,
+        rotary: bool = False,
     ) -> None:
         super().__init__()
         self.pre_norm = pre_norm
-        self.attention = nn.Sequential(SelfAttention(width, heads), nn.Dropout(0.0))
+        attention = SelfAttention(width, heads, causal=causal, rotary=rotary)
+        self.attention = nn.Sequential(attention, nn.Dropout(0.0))
         self.feed_forward = nn.Sequential(
             nn.Linear(width, feed_forward * width),
             activation(),
@@ -105,6 +133,19 @@ class EncoderBlock(nn.Module):
         attention, dropout = self.attention
         y: Tensor = dropout(attention(x, mask))
         return y
+
+
+def check_heads(width: int, heads: int) -> None:
+    """Refuse a number of heads that does not divide the width.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if width % heads:
+        raise ConfigError(
+            f"`heads` must divide `width`; got heads={heads} and width={width}: use "
+            f"width={-(-width // heads) * heads}"
+        )
 
 
 class Transformer(Architecture):
@@ -149,11 +190,7 @@ class Transformer(Architecture):
         pre_norm: bool = True,
     ) -> None:
         super().__init__()
-        if width % heads:
-            raise ConfigError(
-                f"`heads` must divide `width`; got heads={heads} and width={width}: use "
-                f"width={-(-width // heads) * heads}"
-            )
+        check_heads(width, heads)
         self.view = SequenceView(spec, width)
         self.project = nn.Identity() if spec.input == "tokens" else nn.Linear(self.view.size, width)
         self.cls = nn.Parameter(torch.randn(1, 1, width) * 0.02) if pooling == "cls" else None

@@ -203,13 +203,18 @@ class Text(Data):
     def read(self, path: Path) -> Rows:
         """Read texts to go on from: a table with the column ``text``, or ``.npy``.
 
-        Any other file is plain text and cut into blocks as those of training are.
+        Any other file is plain text with one of them on each line; empty lines are left out.
         """
         if path.suffix == ".csv":
             return TableFile(",", True, self._encoding).read_texts(path)
         if path.suffix in (".npy", ".parquet"):
             return super().read(path)
-        return self._cut(self._read_text(path))
+        lines = [line for line in self._read_text(path).split("\n") if line]
+        if not lines:
+            raise DataError(
+                f"{str(path)!r} holds no text; write one text to go on from on each line"
+            )
+        return pd.DataFrame({_TEXT: lines}, dtype=str)
 
     def preprocessor(self) -> Preprocessor:
         """Return a new ``Tokenize``, which learns its vocabulary from the training part."""

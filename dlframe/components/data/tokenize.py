@@ -71,6 +71,7 @@ class Tokenize(Preprocessor):
         self._max_length = max_length
         self._truncation = truncation
         self._length = 0
+        self._characters_per_token = 0.0
         self._vocabulary = make_vocabulary(tokenizer, vocabulary_size, min_frequency)
 
     def fit(self, x: Rows) -> None:
@@ -93,7 +94,10 @@ class Tokenize(Preprocessor):
                 f"no {self._kind} occurs data.min_frequency={self._min_frequency} times in the "
                 f"{len(texts)} training texts; lower it"
             )
-        self._length = max(map(len, self._encode(x, texts)))
+        found = self._vocabulary.encode(texts)
+        if self._kind != "word":  # words leave the white space out
+            self._characters_per_token = sum(map(len, texts)) / sum(map(len, found))
+        self._length = max(map(len, self._behind_context(x, found)))
         if self._max_length is not None:
             self._length = min(self._length, self._max_length)
 
@@ -104,14 +108,15 @@ class Tokenize(Preprocessor):
             DataError: a column is missing, or the rows hold no texts.
         """
         padded = np.full((len(x), self._length), PADDING, dtype=np.int64)
-        for row, tokens in zip(padded, self._encode(x, self._texts(x)), strict=True):
+        found = self._behind_context(x, self._vocabulary.encode(self._texts(x)))
+        for row, tokens in zip(padded, found, strict=True):
             cut = max(0, len(tokens) - self._length) if self._truncation == "start" else 0
             kept = tokens[cut : cut + self._length]
             row[: len(kept)] = kept
         return torch.from_numpy(padded)
 
-    def _encode(self, x: Rows, texts: list[str]) -> list[Tokens]:
-        found = self._vocabulary.encode(texts)
+    def _behind_context(self, x: Rows, found: list[Tokens]) -> list[Tokens]:
+        """Put the last token of what stands before a text in front of its tokens."""
         if self._context is None or not isinstance(x, pd.DataFrame) or self._context not in x:
             return found
         before = self._vocabulary.encode(self._prepare(as_texts(x[self._context])))
@@ -155,8 +160,11 @@ class Tokenize(Preprocessor):
         return self._columns
 
     def facts(self) -> Mapping[str, Any]:
-        """The size of the vocabulary."""
-        return {"vocabulary_size": self._vocabulary.size}
+        """The size of the vocabulary, and how much text a token is."""
+        return {
+            "vocabulary_size": self._vocabulary.size,
+            "characters_per_token": self._characters_per_token,
+        }
 
     def invert(self, x: Tensor) -> Rows:
         """Map tokens ``x[N, T]`` to a table of texts; words are put together with spaces."""
@@ -169,6 +177,7 @@ class Tokenize(Preprocessor):
         state = {
             "columns": self._columns,
             "length": self._length,
+            "characters_per_token": self._characters_per_token,
             "vocabulary": self._vocabulary.state(),
         }
         path.write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
@@ -178,4 +187,5 @@ class Tokenize(Preprocessor):
         state = json.loads(path.read_text(encoding="utf-8"))
         self._columns = tuple(state["columns"])
         self._length = state["length"]
+        self._characters_per_token = state["characters_per_token"]
         self._vocabulary.restore(state["vocabulary"])

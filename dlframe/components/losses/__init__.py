@@ -11,7 +11,7 @@ COMPONENTS: tuple[Component, ...] = (
         name="cross_entropy",
         target=f"{_HERE}.cross_entropy:CrossEntropy",
         summary="negative log-likelihood of classes under the softmax",
-        tasks=("classification",),
+        tasks=("classification", "language_modelling"),
         reference="arXiv:1512.00567",
     ),
     Component(

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 __all__ = [
+    "by_place",
     "confusion_matrix",
     "forecasts",
     "histograms",
@@ -234,4 +235,24 @@ def histograms(
         axes.set_title(names[i] if len(names) == real.shape[1] else f"value {i}", fontsize=9)
         axes.set_yticks([])
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def by_place(
+    bits: NDArray[np.floating], hits: NDArray[np.floating], counts: NDArray[np.int64]
+) -> Figure:
+    """Draw bits per token and accuracy by the number of tokens before.
+
+    Args:
+        bits: sum over the tokens at each place ``[T]``.
+        hits: how many of them were the likeliest ``[T]``.
+        counts: how many there are ``[T]``; places without any are left out.
+    """
+    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+    places = np.flatnonzero(counts)
+    for axes, sums, name in zip(
+        figure.subplots(1, 2), (bits, hits), ("bits per token", "accuracy"), strict=True
+    ):
+        axes.plot(places + 1, sums[places] / counts[places])
+        axes.set(xlabel="tokens seen before", ylabel=name, ylim=(0.0, None))
     return figure
