@@ -71,6 +71,13 @@ class Task(ABC):
         """
         return {"model": model}
 
+    def every(self, player: str) -> int:
+        """How many optimizer steps go by from one move of ``player`` to its next.
+
+        All move in the first step of a training, the first player in each.
+        """
+        return 1
+
     def prepare(self, batch: Batch) -> Batch:
         """Set the targets of a batch before regularizers see it (an autoencoder's are its inputs)."""
         return batch

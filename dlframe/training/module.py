@@ -152,6 +152,11 @@ class TrainingModule(L.LightningModule):
             id(optimizer.optimizer): part
             for part, (_, optimizer) in zip(parts.values(), self._players, strict=True)
         }
+        for name, optimizer in self._players:
+            if self.task.every(name) > 1:
+                # Torch warns where a schedule moves first, as it does if training goes on between
+                # two moves of a player that waits.
+                optimizer.optimizer._opt_called = True  # type: ignore[attr-defined]
         self._closures = {
             name: needs_closure(optimizer.optimizer) for name, optimizer in self._players
         }
@@ -218,6 +223,8 @@ class TrainingModule(L.LightningModule):
         stepping = last or self._pending == self.accumulate
         total, predicted = None, None
         for name, optimizer in self._players:
+            if self.steps % self.task.every(name):
+                continue
             loss, found = self._play(name, optimizer, batch, stepping)
             total = loss if total is None else total + loss
             predicted = predicted if found is None else found

@@ -24,6 +24,7 @@ RUN: dict[str, tuple[str, ...]] = {
     "experiment/denoising_autoencoder": (*SMALL,),
     "experiment/mnist_cnn": (*SMALL, "data.limit=600"),
     "experiment/regularized_mlp": (*SMALL,),
+    "experiment/wgan_gp": (*SMALL,),
     "trainer/cpu": (*SMALL,),
 }
 ELSEWHERE = {

@@ -204,6 +204,10 @@ VARIATIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         "architecture/autoencoder",
         {"options": {"kind": "conv", "channels": [4, 8]}, "inputs": ("image",)},
     ),
+    "Autoencoder_sparse": (
+        "architecture/autoencoder",
+        {"options": {"sparsity": 0.1}, "inputs": ("features",)},
+    ),
     "Autoencoder_variational": (
         "architecture/autoencoder",
         {"options": {"variational": True, "beta": 0.01}},
@@ -216,6 +220,10 @@ VARIATIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "Gradient_clipping_by_value": (
         "regularizer/gradient_clipping",
         {"options": {"max_norm": None, "max_value": 0.1}, "off": {"max_value": None}},
+    ),
+    "Causal_transformer_rotary": (
+        "architecture/causal_transformer",
+        {"options": {"width": 32, "positions": "rotary", "tied": False}},
     ),
     "Mlp_batch_normalized": (
         "architecture/mlp",

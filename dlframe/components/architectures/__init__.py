@@ -142,7 +142,7 @@ COMPONENTS: tuple[Component, ...] = (
     Component(
         name="autoencoder",
         target=f"{_HOME}.autoencoder:DenseOrConvAutoencoder",
-        summary="dense or convolutional autoencoder: plain, denoising, variational",
+        summary="dense or convolutional autoencoder: plain, denoising, sparse, variational",
         tasks=("reconstruction",),
         inputs=("features", "image", "sequence"),
         defaults={"task": "reconstruction"},

@@ -43,6 +43,13 @@ COMPONENTS: tuple[Component, ...] = (
         reference="doi:10.1007/BF00994018",
     ),
     Component(
+        name="wasserstein",
+        target=f"{_HERE}.wasserstein:Wasserstein",
+        summary="how much higher a critic rates samples than the data",
+        tasks=("generation",),
+        reference="arXiv:1701.07875",
+    ),
+    Component(
         name="mse",
         target=f"{_HERE}.regression:MeanSquaredError",
         summary="mean squared error",
