@@ -53,13 +53,13 @@ def test_the_losses_are_those_of_a_loop_by_hand() -> None:
     losses: list[float] = []
     for epoch in range(10):
         order.manual_seed(config["seed"] * 1_000_003 + epoch)
-        batches = torch.randperm(len(train.x), generator=order).split(16)
+        batches = torch.split(torch.randperm(len(train.x), generator=order), 16)
         for pair in (batches[i : i + 2] for i in range(0, len(batches), 2)):
             optimizer.zero_grad()
             rows, total = torch.cat(pair), 0.0
             for batch in pair:
                 loss = nn.functional.cross_entropy(parts.network(train.x[batch]), train.y[batch])
-                (loss / 2).backward()
+                torch.autograd.backward(loss / 2)
                 total += float(loss.detach()) * len(batch)
             losses.append(total / len(rows))
             optimizer.param_groups[0]["lr"] = found.rates[min(len(losses) - 1, 29)]
