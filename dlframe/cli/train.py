@@ -45,7 +45,7 @@ examples:
   dlframe train sweep=tpe activation=relu,gelu optimizer.lr='tag(log,interval(1e-4,1e-1))'
   dlframe train sweep=auto architecture=mlp,cnn hydra.sweeper.n_trials=60 hydra.sweeper.n_workers=2
   dlframe train +from=<study>                       the best of a search, `dlframe study` lists them
-  dlframe train +from=<run> 'transfer.parts=[features]' 'trainer.freeze=[features]'     a run's weights"""
+  dlframe train +from=<run> 'transfer.parts=[features]' 'trainer.freeze=[features]'   a run's weights"""
 
 
 def run(argv: list[str]) -> int:
