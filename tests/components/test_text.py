@@ -76,7 +76,7 @@ def shown(preprocessor: Preprocessor, rows: Tensor) -> list[str]:
 def test_bytes_are_those_of_utf8_moved_up_by_two() -> None:
     made = fitted(["Köln", "Bonn"], tokenizer="byte")
     assert tokens(made, "Köln") == [[byte + 2 for byte in "Köln".encode()]]
-    assert made.facts() == {"vocabulary_size": 258}
+    assert made.facts() == {"vocabulary_size": 258, "characters_per_token": 8 / 9}
 
 
 def test_characters_are_numbered_by_code_point_and_the_rarest_unknown() -> None:
