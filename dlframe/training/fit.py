@@ -162,9 +162,9 @@ class Fit:
         options, task = self.options, self.parts.task
         if options["checkpoint"]:
             callbacks = [*callbacks, self._saving()]
-        players = len(task.players(self.parts.network))
+        players = task.players(self.parts.network)
         strategy: Any = options["strategy"]
-        if strategy == "ddp" and (players > 1 or options["freeze"]):
+        if strategy == "ddp" and (len(players) > 1 or options["freeze"]):
             strategy = DDPStrategy(find_unused_parameters=True)
         profiler: Any = None
         if options["profiler"]:
@@ -176,8 +176,7 @@ class Fit:
                 strategy=strategy,
                 precision=options["precision"],
                 max_epochs=options["max_epochs"],
-                # In manual optimization Lightning counts the steps of every optimizer.
-                max_steps=options["max_steps"] * (players if options["max_steps"] > 0 else 1),
+                max_steps=_moves(options["max_steps"], [task.every(name) for name in players]),
                 max_time=options["max_time"],
                 deterministic=options["deterministic"],
                 check_val_every_n_epoch=options["eval_every"],
@@ -398,3 +397,11 @@ def _profiler(name: str, folder: Path) -> Any:
         "pytorch": profilers.PyTorchProfiler,
     }
     return makers[name](dirpath=folder, filename="profile")
+
+
+def _moves(steps: int, every: Sequence[int]) -> int:
+    """Return how many moves of all players there are in so many steps; -1 has no limit.
+
+    It is what Lightning counts in manual optimization: the steps of every optimizer.
+    """
+    return sum(-(-steps // each) for each in every) if steps > 0 else steps
