@@ -9,7 +9,7 @@ from dlframe.plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from dlframe.analysis.comparison import Comparison
-    from dlframe.api import compare, compose, load, train
+    from dlframe.api import compare, compose, cross_validate, load, train
     from dlframe.training.outcome import Run
     from dlframe.training.predictor import Predictor
 
@@ -24,6 +24,7 @@ __all__ = [
     "__version__",
     "compare",
     "compose",
+    "cross_validate",
     "hookimpl",
     "load",
     "train",
@@ -35,6 +36,7 @@ _HOME = {
     "Run": "dlframe.training.outcome",
     "compare": "dlframe.api",
     "compose": "dlframe.api",
+    "cross_validate": "dlframe.api",
     "load": "dlframe.api",
     "train": "dlframe.api",
 }

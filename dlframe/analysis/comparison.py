@@ -3,15 +3,17 @@
 import itertools
 import math
 from collections import Counter
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from dlframe.analysis.estimates import Contrast, Summary
+from dlframe.analysis.folds import contrast_runs, summarize_runs
 from dlframe.analysis.goals import Goal, goal_of, headline
 from dlframe.analysis.groups import Group, Grouping, group_runs
 from dlframe.analysis.independent import SEED, independent
 from dlframe.analysis.runs import RunData
-from dlframe.analysis.statistics import BOOTSTRAP_FROM, Contrast, Summary, contrast, holm, summarize
+from dlframe.analysis.statistics import BOOTSTRAP_FROM, holm
 from dlframe.errors import ConfigError, did_you_mean
 
 __all__ = ["Comparison", "MetricComparison", "Pair", "compare"]
@@ -110,7 +112,7 @@ def compare(
 
     Args:
         runs: the runs; their order does not matter, and parent runs are left out.
-        by: config keys to group by; None takes all that vary, but for the seed.
+        by: config keys to group by; None takes all that vary, but for seed and fold.
         metrics: names, each with ``:min`` or ``:max`` behind it where dlframe cannot know which is
             better; None takes the test metric that belongs to the metric that training watched.
         baseline: the group to test the others against: its label, or those of its values, with or
@@ -130,9 +132,7 @@ def compare(
     chosen = _goals(finished, metrics)
     against = None if baseline is None else _baseline(grouping.groups, baseline)
     if chosen:
-        grouping = replace(
-            grouping, groups=_best_first(grouping.groups, *next(iter(chosen.items())))
-        )
+        grouping = replace(grouping, groups=_best_first(grouping, *next(iter(chosen.items()))))
     tested = against is not None or len(grouping.groups) <= MOST_COMPARED
     compared = [_metric(grouping, name, goal, against, tested) for name, goal in chosen.items()]
     said = [*notes, *repeated, *_notes(grouping, compared, tested=tested)]
@@ -193,8 +193,10 @@ def _metric(
         metric=metric,
         goal=goal,
         summaries={
-            label: summarize(list(found.values()), missing=missing[label])
-            for label, found in values.items()
+            group.label: summarize_runs(
+                grouping, _measured(group, metric), metric, missing=missing[group.label]
+            )
+            for group in grouping.groups
         },
         pairs=[replace(pair, corrected=p) for pair, p in zip(pairs, corrected, strict=True)],
         values=values,
@@ -208,17 +210,16 @@ def _finished(group: Group) -> list[RunData]:
     return [run for run in group.runs if run.status == "FINISHED"]
 
 
+def _measured(group: Group, metric: str) -> list[RunData]:
+    return [run for run in _finished(group) if metric in run.metrics]
+
+
 def _values(group: Group, metric: str) -> dict[str, float]:
-    return {run.id: run.metrics[metric] for run in _finished(group) if metric in run.metrics}
+    return {run.id: run.metrics[metric] for run in _measured(group, metric)}
 
 
 def _pairs(grouping: Grouping, metric: str, baseline: str | None) -> list[Pair]:
-    samples: dict[str, dict[Hashable, list[float]]] = {}
-    for group in grouping.groups:
-        by_partner = samples.setdefault(group.label, {})
-        for run in _finished(group):
-            if metric in run.metrics:
-                by_partner.setdefault(grouping.partner(run), []).append(run.metrics[metric])
+    samples = {group.label: _measured(group, metric) for group in grouping.groups}
     if baseline is None:
         couples = list(itertools.combinations(samples, 2))
     else:
@@ -228,22 +229,22 @@ def _pairs(grouping: Grouping, metric: str, baseline: str | None) -> list[Pair]:
         Pair(
             first=one,
             second=other,
-            contrast=contrast(samples[one], samples[other], pairing=shared),
+            contrast=contrast_runs(grouping, samples[one], samples[other], metric, shared),
         )
         for one, other in couples
     ]
 
 
-def _best_first(groups: Sequence[Group], metric: str, goal: Goal | None) -> Sequence[Group]:
+def _best_first(grouping: Grouping, metric: str, goal: Goal | None) -> Sequence[Group]:
     """Sort by the mean where one of two is better; groups without any come last."""
     if goal is None:
-        return groups
+        return grouping.groups
 
     def rank(group: Group) -> float:
-        mean = summarize(list(_values(group, metric).values())).mean
+        mean = summarize_runs(grouping, _measured(group, metric), metric, missing=0).mean
         return math.inf if mean is None else (mean if goal == "min" else -mean)
 
-    return sorted(groups, key=rank)
+    return sorted(grouping.groups, key=rank)
 
 
 def _notes(grouping: Grouping, compared: Sequence[MetricComparison], *, tested: bool) -> list[str]:
@@ -287,6 +288,7 @@ def _methods(grouping: Grouping, compared: Sequence[MetricComparison]) -> list[s
             "values or more"
         )
     tests = {p.contrast.test for each in compared for p in each.pairs if p.contrast.p is not None}
+    notes += _folds_methods(grouping, {*kinds, *tests})
     if "paired t" in tests:
         notes.append(f"paired t tests, runs paired by {', '.join(grouping.pairing)}")
     if any(p.contrast.left_out for each in compared for p in each.pairs):
@@ -300,4 +302,26 @@ def _methods(grouping: Grouping, compared: Sequence[MetricComparison]) -> list[s
         )
     if tests:
         notes.append("p values are corrected by Holm's method for all tests of one metric")
+    return notes
+
+
+def _folds_methods(grouping: Grouping, methods: set[str]) -> list[str]:
+    """Say how folds were averaged and tested."""
+    notes = []
+    if not methods.isdisjoint(("corrected t", "corrected paired t")):
+        notes.append(
+            "folds share training examples: intervals (95 %, of the mean) and paired tests over folds "
+            "are the corrected resampled t of Nadeau and Bengio (2003, doi:10.1023/A:1024068626366), "
+            "with n_test / n_train = 1 / (k - 1) for k folds"
+        )
+    if not methods.isdisjoint(("rough t", "rough paired t")):
+        notes.append(
+            "for folds in order of time, or with one fixed test part, no correction is known: their "
+            "intervals (95 %, of the mean, Student's t) and tests are rough ones, rather too narrow"
+        )
+    several = {run.params.get(SEED) for group in grouping.groups for run in group.runs}
+    if notes and len(several) > 1:
+        notes.append(
+            "within a fold, runs with several seeds are averaged first; std is of all runs"
+        )
     return notes

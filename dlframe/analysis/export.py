@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from dlframe.analysis.comparison import Comparison
-from dlframe.analysis.statistics import LEVEL
+from dlframe.analysis.estimates import LEVEL
+from dlframe.analysis.independent import FOLD, SEED
 
 __all__ = ["tests_to_csv", "to_csv", "to_plain"]
 
@@ -32,7 +33,8 @@ def to_plain(comparison: Comparison) -> dict[str, Any]:
                 "name": run.name,
                 "status": run.status,
                 "group": group.label,
-                "seed": run.params.get("seed"),
+                "seed": run.params.get(SEED),
+                "fold": run.params.get(FOLD) if grouping.folds else None,
                 "metrics": {
                     each.metric: run.metrics.get(each.metric) for each in comparison.metrics
                 },

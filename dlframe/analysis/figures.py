@@ -1,7 +1,7 @@
 """Figures of a comparison, by matplotlib's object interface: no window, no global state."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,11 +18,12 @@ from dlframe.analysis.drawing import (
     plain,
     tall_figure,
 )
+from dlframe.analysis.estimates import LEVEL
+from dlframe.analysis.folds import overlap_of, split_of
 from dlframe.analysis.goals import watched
 from dlframe.analysis.groups import Group
 from dlframe.analysis.labels import plain_text, shown
 from dlframe.analysis.runs import Curve
-from dlframe.analysis.statistics import LEVEL
 from dlframe.analysis.tables import short_labels
 
 __all__ = ["curves_figure", "differences_figure", "strips_figure"]
@@ -32,6 +33,8 @@ _MOST_CURVES = 7
 _MOST_POINTS = 300
 
 Values = NDArray[np.float64]
+_Curves = list[tuple[Hashable, Curve]]
+"""Curves of runs, each with what tells the run's fold from others."""
 
 
 def curves_figure(comparison: Comparison) -> Figure | None:
@@ -41,10 +44,10 @@ def curves_figure(comparison: Comparison) -> Figure | None:
     """
     runs = [run for run in comparison.runs if run.status == "FINISHED"]
     groups = _drawn(comparison)
-    found: dict[str, dict[str, list[Curve]]] = {}
+    found: dict[str, dict[str, _Curves]] = {}
     for name in dict.fromkeys(("train/loss", "val/loss", watched(runs) or "val/loss")):
         of_groups = {group.label: _curves(group, name) for group in groups}
-        if any(len(curve) > 1 for curves in of_groups.values() for curve in curves):
+        if any(len(curve) > 1 for curves in of_groups.values() for _, curve in curves):
             found[name] = of_groups
     if not found:
         return None
@@ -52,7 +55,10 @@ def curves_figure(comparison: Comparison) -> Figure | None:
     for axes, (name, of_groups) in zip(
         figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True
     ):
-        means = [_draw_band(axes, curves, i) for i, curves in enumerate(of_groups.values())]
+        overlaps = [overlap_of(comparison.grouping, group.runs, name) for group in groups]
+        means = [
+            _draw_band(axes, curves, overlaps[i], i) for i, curves in enumerate(of_groups.values())
+        ]
         plain(axes, "both")
         axes.set(xlabel="optimizer step", title=name)
         if name.endswith("loss"):
@@ -136,9 +142,15 @@ def _drawn(comparison: Comparison) -> list[Group]:
     return first[: _MOST_CURVES - len(base)] + base
 
 
-def _curves(group: Group, metric: str) -> list[Curve]:
-    curves = [run.curve(metric) for run in group.runs if run.status == "FINISHED"]
-    return [finite for curve in curves if (finite := [p for p in curve if math.isfinite(p[1])])]
+def _curves(group: Group, metric: str) -> _Curves:
+    """Return the runs' curves, each with the fold of its run."""
+    runs = [run for run in group.runs if run.status == "FINISHED"]
+    curves = [(split_of(run), run.curve(metric)) for run in runs]
+    return [
+        (split, finite)
+        for split, curve in curves
+        if (finite := [point for point in curve if math.isfinite(point[1])])
+    ]
 
 
 def _legend_columns(labels: Sequence[str]) -> int:
@@ -155,37 +167,51 @@ def _legend(name: str, runs: int) -> str:
     return f"{name} ({runs} run{'' if runs == 1 else 's'})"
 
 
-def _draw_band(axes: Axes, curves: Sequence[Curve], place: int) -> Values:
+def _draw_band(axes: Axes, curves: _Curves, overlap: float | str | None, place: int) -> Values:
     """Draw a group's mean and band; return the mean."""
     colour, line = PALETTE[place % len(PALETTE)], _LINES[place % len(_LINES)]
-    steps, mean, low, high = _band(curves) if curves else [np.array([])] * 4
+    steps, mean, low, high = _band(curves, overlap) if curves else [np.array([])] * 4
     marker = "o" if len(steps) == 1 else None
     axes.plot(steps, mean, line, color=colour, lw=1.8, marker=marker)
     axes.fill_between(steps, low, high, color=colour, alpha=0.16, linewidth=0)
     return mean
 
 
-def _band(curves: Sequence[Curve]) -> tuple[Values, Values, Values, Values]:
+def _band(curves: _Curves, overlap: float | str | None) -> tuple[Values, Values, Values, Values]:
     """Return steps, mean and 95 % interval, where at least half of the curves go on.
 
     Between its own steps a curve is straight; beyond its last it ends, as a stopped training does.
     """
-    steps = np.unique([step for curve in curves for step, _ in curve]).astype(np.float64)
+    steps = np.unique([step for _, curve in curves for step, _ in curve]).astype(np.float64)
     if len(steps) > _MOST_POINTS:
         steps = np.linspace(steps[0], steps[-1], _MOST_POINTS)
-    table = np.array([_at(curve, steps) for curve in curves])
+    table = np.array([_at(curve, steps) for _, curve in curves])
+    if isinstance(overlap, float):  # the seeds of a fold are averaged first
+        table = _by_fold([split for split, _ in curves], table)
     count = np.isfinite(table).sum(0)
-    kept = count >= max(1, len(curves) / 2)
+    kept = count >= max(1, len(table) / 2)
     steps, table, count = steps[kept], table[:, kept], count[kept]
     mean = np.nanmean(table, axis=0)
     low, high = mean.copy(), mean.copy()
     several = count > 1
-    if several.any():
-        error = np.nanstd(table[:, several], axis=0, ddof=1) / np.sqrt(count[several])
+    if several.any() and not isinstance(overlap, str):
+        error = np.nanstd(table[:, several], axis=0, ddof=1) * np.sqrt(
+            1 / count[several] + (overlap or 0.0)
+        )
         half = stats.t.ppf((1 + LEVEL) / 2, count[several] - 1) * error
         low[several] -= half
         high[several] += half
     return steps, mean, low, high
+
+
+def _by_fold(splits: Sequence[Hashable], table: Values) -> Values:
+    """Return a row for each fold: the mean of its rows that go on."""
+    rows = []
+    for split in dict.fromkeys(splits):
+        own = table[[place for place, each in enumerate(splits) if each == split]]
+        count = np.isfinite(own).sum(0)
+        rows.append(np.where(count > 0, np.nansum(own, axis=0) / np.maximum(count, 1), np.nan))
+    return np.array(rows)
 
 
 def _at(curve: Curve, steps: Values) -> Values:

@@ -1,9 +1,9 @@
-"""Which runs belong together: those whose config differs in the seed alone, or not in given keys."""
+"""Which runs belong together: those that differ in seed or fold alone, or not in given keys."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dlframe.analysis.independent import HOW, SEED
+from dlframe.analysis.independent import FOLD, FOLDS, HOW, SEED, SPLIT_SEED
 from dlframe.analysis.runs import RunData
 from dlframe.errors import ConfigError, did_you_mean
 
@@ -36,22 +36,25 @@ class Grouping:
         by: the keys that tell the groups apart.
         groups: in the order of their values.
         implied: keys that only follow a component that is one of ``by``, such as its options.
-        within: further keys that vary; with the seed they tell the runs of a group apart.
+        within: further keys that vary; with seed and fold they tell the runs of a group apart.
+        folds: the folds that repeat a training; none where runs are not averaged over folds.
     """
 
     by: Sequence[str]
     groups: Sequence[Group]
     implied: Sequence[str]
     within: Sequence[str]
+    folds: frozenset[str] = frozenset()
 
     def partner(self, run: RunData) -> tuple[str, ...]:
-        """Return what a run must share with its partner in another group: the seed, and the like."""
+        """Return what a run must share with its partner in another group: seed, fold, and the like."""
         return tuple(run.params.get(key, ABSENT) for key in self.pairing)
 
     @property
     def pairing(self) -> Sequence[str]:
         """The keys that runs are paired by."""
-        return [key for key in (SEED, *self.within) if key not in self.by]
+        repeated = (SEED, FOLD) if self.folds else (SEED,)
+        return [key for key in (*repeated, *self.within) if key not in self.by]
 
 
 def group_runs(runs: Sequence[RunData], by: Sequence[str] | None = None) -> Grouping:
@@ -59,8 +62,9 @@ def group_runs(runs: Sequence[RunData], by: Sequence[str] | None = None) -> Grou
 
     Args:
         runs: the runs; their order does not matter.
-        by: config keys such as ``optimizer.lr``; None takes all that vary, but for the seed and
-            what says only how to compute, unless nothing else varies.
+        by: config keys such as ``optimizer.lr``; None takes all that vary, but for the seed, the
+            fold with the seed of its split, and what says only how to compute, unless nothing else
+            varies.
 
     Raises:
         ConfigError: no run has a key of that name.
@@ -76,10 +80,12 @@ def group_runs(runs: Sequence[RunData], by: Sequence[str] | None = None) -> Grou
     varying = _varying(runs, known)
     decisive = [key for key in varying if key not in HOW]
     # Where nothing else varies, how to compute is what somebody wants to compare.
-    varying = decisive if {*decisive, *(by or ())} - {SEED} else varying
+    varying = decisive if {*decisive, *(by or ())} - {SEED, FOLD} else varying
     implied = [key for key in varying if _implied(key, runs, varying)]
     told = [key for key in varying if key not in implied]
-    keys = list(dict.fromkeys(by)) if by is not None else [key for key in told if key != SEED]
+    folds = frozenset() if FOLD in (by or ()) else _folds(runs)
+    repeated = {SEED, *((FOLD, SPLIT_SEED) if folds else ())}
+    keys = list(dict.fromkeys(by)) if by is not None else [k for k in told if k not in repeated]
     members: dict[tuple[str, ...], list[RunData]] = {}
     for run in runs:
         members.setdefault(tuple(run.params.get(key, ABSENT) for key in keys), []).append(run)
@@ -87,8 +93,15 @@ def group_runs(runs: Sequence[RunData], by: Sequence[str] | None = None) -> Grou
         Group(_label(keys, values), dict(zip(keys, values, strict=True)), members[values])
         for values in sorted(members, key=lambda values: [_order(value) for value in values])
     ]
-    within = [key for key in told if key not in (*keys, SEED)]
-    return Grouping(keys, groups, [key for key in implied if key not in keys], within)
+    within = [key for key in told if key not in (*keys, SEED, *([FOLD] if folds else []))]
+    return Grouping(keys, groups, [key for key in implied if key not in keys], within, folds)
+
+
+def _folds(runs: Sequence[RunData]) -> frozenset[str]:
+    """Return the folds that there are; none where all runs have the same, which is one split then."""
+    found = {run.params[FOLD] for run in runs if run.params.get(FOLDS, "").isdigit()}
+    found = {fold for fold in found if fold.isdigit()}
+    return frozenset(found) if len(found) > 1 else frozenset()
 
 
 def _varying(runs: Sequence[RunData], known: Sequence[str]) -> list[str]:

@@ -5,9 +5,11 @@ from collections.abc import Collection, Sequence
 from dlframe.analysis.runs import RunData
 from dlframe.config.settings import INDIFFERENT
 
-__all__ = ["HOW", "SEED", "independent"]
+__all__ = ["FOLD", "FOLDS", "HOW", "SEED", "SPLIT_SEED", "independent"]
 
 SEED = "seed"
+FOLD, FOLDS, SPLIT_SEED = "data.fold", "data.folds", "data.split_seed"
+"""Which fold a run is, of how many, and what else decides how they are cut."""
 HOW = frozenset(f"trainer.{name}" for name in (*INDIFFERENT, "threads"))
 """Options that say only how to compute: runs that differ in these alone are repetitions. The number
 of threads may change the last bits, and a replay sets it where the first run left it to torch."""
@@ -35,7 +37,7 @@ def independent(
     notes = []
     if replays := len(runs) - len(left):
         notes.append(f"replays of runs that are here are left out: {replays}")
-    differ = {key for run in left for key in run.params if _varies(key, left)} - {SEED}
+    differ = {key for run in left for key in run.params if _varies(key, left)} - {SEED, FOLD}
     # Where nothing else varies, how to compute is what somebody wants to compare.
     apart = HOW & set(by) if by is not None else HOW if differ <= HOW else frozenset()
     newest: dict[frozenset[tuple[str, str]], RunData] = {}

@@ -2,19 +2,21 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dlframe.analysis.comparison import Comparison, compare
 from dlframe.analysis.export import tests_to_csv, to_csv, to_plain
 from dlframe.analysis.goals import MODE, PRIMARY, headline, watched
-from dlframe.analysis.independent import HOW, SEED
+from dlframe.analysis.independent import FOLD, HOW, SEED
 from dlframe.analysis.remote import MULTIRUN_TAG
 from dlframe.analysis.report import report
 from dlframe.analysis.runs import RunData, read_children
 from dlframe.analysis.select import COMPARED
 from dlframe.analysis.tables import groups_table, pairs_table, runs_line
+from dlframe.errors import sentence
 from dlframe.tracking.backlog import Backlog
 from dlframe.tracking.code_state import code_state
 from dlframe.tracking.progress import still_on_their_way
@@ -46,6 +48,8 @@ class Multirun:
 
     Attributes:
         id: the run's own id, which its jobs name as their parent.
+        status: how it ended; None before.
+        comparison: what it ended with; None if no job came as far as to be recorded.
         report: where the page lies that shows the comparison, once it is made.
 
     Raises:
@@ -83,19 +87,29 @@ class Multirun:
                 **(tracking["tags"] or {}),
             }
         )
+        self.status: Status | None = None
+        self.comparison: Comparison | None = None
         self._began = time.monotonic()
         self._jobs: list[Path] = []
 
-    def finish(self, status: Status, error: str | None = None) -> Comparison | None:
-        """Compare the jobs' runs, record what comes out, and close the run.
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        """Compare the runs of the jobs that are trained within, and close the run."""
+        status: Status = "FAILED"
+        said = None
+        try:
+            yield
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        except Exception as error:
+            said = sentence(error)
+            raise
+        finally:
+            self._finish(status, said)
 
-        Args:
-            status: how the multirun ended.
-            error: what went wrong, in one sentence.
-
-        Returns:
-            The comparison; None if no job came as far as to be recorded.
-        """
+    def _finish(self, status: Status, error: str | None) -> None:
         try:
             runs, odd = read_children(self._recorder.root, self.id)
             comparison = None
@@ -112,14 +126,14 @@ class Multirun:
             raise
         self._recorder.finish(status, error)
         self._jobs = [run.folder for run in runs if run.folder is not None]
-        return comparison
+        self.status, self.comparison = status, comparison
 
     def _by(self, runs: Sequence[RunData]) -> list[str] | None:
         """Return the keys to group by, where what was swept would not be grouped by unasked."""
         if HOW.isdisjoint(self._swept):
             return None
         known = {key for run in runs for key in run.params}
-        return [key for key in self._swept if key in known and key != SEED]
+        return [key for key in self._swept if key in known and key not in (SEED, FOLD)]
 
     def wait(self) -> str | None:
         """Wait until this run and its jobs are delivered, as long as the config says.

@@ -10,6 +10,7 @@ from importlib.metadata import version
 import dlframe
 from dlframe.analysis.comparison import Comparison, MetricComparison
 from dlframe.analysis.figures import curves_figure, differences_figure, strips_figure
+from dlframe.analysis.independent import FOLD, SEED
 from dlframe.analysis.page import html_image, html_list, html_page, html_table
 from dlframe.analysis.parallel import parallel_figure
 from dlframe.analysis.tables import Table, groups_table, number, pairs_table, runs_line, title
@@ -37,7 +38,10 @@ def report(
         parts += _metric(comparison, metric)
     if (curves := curves_figure(comparison)) is not None:
         parts += ["<h2>Learning curves</h2>", html_image(curves, "learning curves of the groups")]
-        parts.append("<p>Mean over the runs of a group; the band is its 95 % interval (t).</p>")
+        kind = "corrected t where folds share examples" if comparison.grouping.folds else "t"
+        parts.append(
+            f"<p>Mean over the runs of a group; the band is its 95 % interval ({kind}).</p>"
+        )
     for metric in comparison.metrics[:1]:
         if (lines := parallel_figure(comparison, metric)) is not None:
             parts += [
@@ -64,13 +68,14 @@ def _metric(comparison: Comparison, metric: MetricComparison) -> Iterator[str]:
 
 def _runs(comparison: Comparison) -> Table:
     metrics = [each.metric for each in comparison.metrics]
+    repeated = [SEED, *([FOLD] if comparison.grouping.folds else [])]
     rows = [
-        [run.id, run.name, group.label, run.status.lower(), run.params.get("seed", ""),
+        [run.id, run.name, group.label, run.status.lower(), *(run.params.get(k, "") for k in repeated),
          *(number(run.metrics.get(name)) for name in metrics)]
         for group in comparison.grouping.groups
         for run in group.runs
     ]  # fmt: skip
-    return Table("", ["run", "name", "group", "status", "seed", *metrics], rows, words=4)
+    return Table("", ["run", "name", "group", "status", *repeated, *metrics], rows, words=4)
 
 
 def _made(comparison: Comparison, words: Sequence[str]) -> str:

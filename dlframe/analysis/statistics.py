@@ -4,87 +4,32 @@ The statistics are scipy's. What scipy leaves as NaN, warns of or refuses (one v
 answered here with None and a reason, so that no table holds a number that means nothing.
 """
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-__all__ = ["BOOTSTRAP_FROM", "LEVEL", "Contrast", "Summary", "contrast", "holm", "summarize"]
+from dlframe.analysis.estimates import (
+    LEVEL,
+    Contrast,
+    Summary,
+    Values,
+    described,
+    has_no_spread,
+    joined,
+    paired,
+    rescaled,
+    scale_of,
+)
 
-LEVEL = 0.95
-"""Confidence of all intervals."""
+__all__ = ["BOOTSTRAP_FROM", "contrast", "holm", "summarize"]
+
 BOOTSTRAP_FROM = 20
 """Number of values from which an interval is bootstrapped; with fewer, bootstrap intervals come out
 too narrow, and Student's t is used."""
 _RESAMPLES = 9999
-_EQUAL = 1e-12
-
-Values = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """One metric over the runs of a group.
-
-    Args:
-        n: number of finite values.
-        mean: their mean; None without any.
-        std: standard deviation of the sample (``n - 1``); None for fewer than two.
-        low: lower end of the 95 % confidence interval of the mean.
-        high: its upper end.
-        interval: how it was found: ``t``, ``bootstrap``, or ``none``.
-        minimum: smallest value.
-        maximum: largest value.
-        reason: why an entry is None, or what is odd about the values.
-    """
-
-    n: int
-    mean: float | None = None
-    std: float | None = None
-    low: float | None = None
-    high: float | None = None
-    interval: Literal["t", "bootstrap", "none"] = "none"
-    minimum: float | None = None
-    maximum: float | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contrast:
-    """The difference of a metric's mean between two groups, ``first - second``.
-
-    Args:
-        n: number of pairs, or the numbers of values in the two groups.
-        left_out: number of values without a partner, which a paired test leaves out.
-        test: ``paired t`` or ``Welch t``.
-        difference: difference of the means; over the pairs where there are pairs.
-        low: lower end of its 95 % confidence interval.
-        high: its upper end.
-        statistic: the t statistic.
-        df: degrees of freedom.
-        p: two-sided p value, uncorrected; None where the test cannot be made.
-        effect: effect size; None where it is not defined.
-        effect_kind: ``d_z`` (mean by standard deviation of the differences) of a paired test,
-            ``Hedges g`` of an unpaired one.
-        reason: why there is no p value, or what is odd about the test.
-    """
-
-    n: tuple[int, ...]
-    test: Literal["paired t", "Welch t"]
-    left_out: int = 0
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
-    statistic: float | None = None
-    df: float | None = None
-    p: float | None = None
-    effect: float | None = None
-    effect_kind: Literal["d_z", "Hedges g"] = "d_z"
-    reason: str | None = None
 
 
 def summarize(values: Sequence[float], *, missing: int = 0) -> Summary:
@@ -94,38 +39,14 @@ def summarize(values: Sequence[float], *, missing: int = 0) -> Summary:
         values: one per run; those that are NaN or infinite are left out, and said to be.
         missing: number of runs without a value, which is said too.
     """
-    given = np.asarray(values, dtype=np.float64)
-    # Sorted, because resampling and the last bit of a sum depend on the order.
-    finite = np.sort(given[np.isfinite(given)])
-    left_out = len(given) - len(finite)
-    note = (
-        _joined(
-            f"{left_out} not finite" if left_out else None,
-            f"{missing} without a value" if missing else None,
-        )
-        or None
-    )
-    if not len(finite):
-        return Summary(n=0, reason=note or "no values")
-    scale = _scale(finite)
-    least, most = float(finite[0]), float(finite[-1])
+    found, finite = described(values, missing)
+    if found.std in (None, 0.0):
+        return found
+    scale = scale_of(finite)
     finite = finite / scale
-    mean = float(finite.mean()) * scale
-    if len(finite) == 1:
-        reason = _joined("one value has no spread", note)
-        return Summary(n=1, mean=mean, minimum=least, maximum=most, reason=reason)
-    if _no_spread(finite):
-        # An interval of no width would claim a certainty that equal values do not give.
-        reason = _joined("all values are equal, which gives no interval", note)
-        return Summary(
-            n=len(finite), mean=mean, std=0.0, minimum=least, maximum=most, reason=reason
-        )
     interval: Literal["t", "bootstrap"] = "bootstrap" if len(finite) >= BOOTSTRAP_FROM else "t"
     low, high = _bootstrapped(finite) if interval == "bootstrap" else _students(finite)
-    return Summary(
-        n=len(finite), mean=mean, std=float(finite.std(ddof=1)) * scale, low=low * scale,
-        high=high * scale, interval=interval, minimum=least, maximum=most, reason=note,
-    )  # fmt: skip
+    return replace(found, low=low * scale, high=high * scale, interval=interval)
 
 
 def contrast(
@@ -151,7 +72,7 @@ def contrast(
         pairing: what the pairs share, as a word in the plural.
     """
     a, b = _finite(first), _finite(second)
-    scale = _scale(np.concatenate([*a.values(), *b.values(), []]))
+    scale = scale_of(np.concatenate([*a.values(), *b.values(), []]))
     shared = sorted(a.keys() & b.keys(), key=repr)
     alone = all(len(values) == 1 for values in (*first.values(), *second.values()))
     if alone and len(shared) >= 2 and len(shared) == min(len(a), len(b)):
@@ -161,13 +82,11 @@ def contrast(
         )
         if unpaired := len(a) + len(b) - 2 * len(shared):
             over = f"over the {len(shared)} shared {pairing}; left out: {unpaired}"
-            found = replace(found, left_out=unpaired, reason=_joined(found.reason, over))
+            found = replace(found, left_out=unpaired, reason=joined(found.reason, over))
     else:
         found = _unpaired(np.sort(np.concatenate([*a.values(), []])) / scale,
                           np.sort(np.concatenate([*b.values(), []])) / scale)  # fmt: skip
-    sizes = (found.difference, found.low, found.high)
-    difference, low, high = (None if size is None else size * scale for size in sizes)
-    return replace(found, difference=difference, low=low, high=high)
+    return rescaled(found, scale)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -182,17 +101,10 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _paired(a: Values, b: Values) -> Contrast:
-    differences = a - b
-    mean = float(differences.mean())
-    found = Contrast(n=(len(differences),), test="paired t", effect_kind="d_z", difference=mean)
-    if _no_spread(differences, scale=np.concatenate([a, b])):
-        reason = (
-            "every pair is equal"
-            if abs(mean) <= _EQUAL * float(np.abs(a).max())
-            else "every difference is the same, so that the test has no spread to go by"
-        )
-        return replace(found, reason=reason)
-    return _tested(found, stats.ttest_rel(a, b), mean / float(differences.std(ddof=1)))
+    found, std = paired(a, b)
+    if std is None or found.difference is None:
+        return found
+    return _tested(found, stats.ttest_rel(a, b), found.difference / std)
 
 
 def _unpaired(a: Values, b: Values) -> Contrast:
@@ -202,7 +114,7 @@ def _unpaired(a: Values, b: Values) -> Contrast:
     found = replace(found, difference=float(a.mean() - b.mean()))
     if min(len(a), len(b)) < 2:
         return replace(found, reason="a group of one value has no spread to test against")
-    equal = _no_spread(a), _no_spread(b)
+    equal = has_no_spread(a), has_no_spread(b)
     if all(equal):
         return replace(found, reason="neither group has any spread")
     effect = _hedges_g(a, b)
@@ -258,22 +170,3 @@ def _finite(groups: Mapping[Hashable, Sequence[float]]) -> dict[Hashable, Values
     arrays = {key: np.asarray(values, dtype=np.float64) for key, values in groups.items()}
     kept = {key: values[np.isfinite(values)] for key, values in arrays.items()}
     return {key: values for key, values in kept.items() if len(values)}
-
-
-def _scale(values: Values) -> float:
-    """Return the power of two by which the values come to lie around one: no square overflows then.
-
-    Being a power of two, it changes no digit of a result.
-    """
-    largest = float(np.abs(values).max(initial=0.0))
-    return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0
-
-
-def _no_spread(values: Values, scale: Values | None = None) -> bool:
-    """Whether the values differ by no more than rounding."""
-    size = float(np.abs(values if scale is None else scale).max())
-    return float(np.ptp(values)) <= _EQUAL * size
-
-
-def _joined(*notes: str | None) -> str:
-    return "; ".join(note for note in notes if note)

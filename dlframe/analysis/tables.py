@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dlframe.analysis.comparison import Comparison, MetricComparison
-from dlframe.analysis.statistics import Contrast, Summary
+from dlframe.analysis.estimates import Contrast, Summary
 
 __all__ = [
     "NONE",

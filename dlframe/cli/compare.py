@@ -76,8 +76,8 @@ def run(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "compare",
-        "Compare recorded runs: group them by their config, average each group over its seeds, and "
-        "test whether the groups differ. A word is a run's id, a multirun's id (whole, or 4 "
+        "Compare recorded runs: group them by their config, average each group over its seeds and "
+        "folds, and test whether the groups differ. A word is a run's id, a multirun's id (whole, or 4 "
         "characters of its beginning or end), `last` for the latest multirun, or a filter such as "
         "optimizer=adam, 'optimizer.lr>1e-3', 'metrics.test/accuracy>0.9', status=FINISHED. Without "
         "words, all runs are compared.",
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--experiment", help="only runs of this experiment")
     parser.add_argument(
         "--by", metavar="KEYS", help="config keys to group by, such as optimizer,optimizer.lr; "
-        "otherwise all that vary, but for the seed",
+        "otherwise all that vary, but for seed and fold",
     )  # fmt: skip
     parser.add_argument(
         "--metric", nargs="+", metavar="M", help="metrics to compare, such as test/accuracy, or "

@@ -13,6 +13,7 @@ __all__ = ["COMMANDS", "entry_point", "main"]
 
 COMMANDS: dict[str, str] = {
     "train": "train, test and record a network composed from named parts (-m: several)",
+    "find": "find a learning rate or a batch size from some steps of training",
     "resume": "go on with a run that was interrupted",
     "replay": "train a recorded run again and compare the numbers",
     "test": "evaluate a recorded run's model on its test data",

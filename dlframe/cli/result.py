@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 __all__ = ["report", "summary"]
 
+_MOST_FINDINGS = 3
+
 
 def report(done: "Run", *, as_json: bool, parent: str | None = None) -> None:
     """Print a run's outcome, as one line of JSON or as a table.
@@ -36,6 +38,7 @@ def summary(done: "Run") -> dict[str, Any]:
         "tracking_uri": done.tracking_uri,
         "mlflow_run_id": done.mlflow_run_id,
         "note": done.note,
+        "findings": done.findings,
     }
 
 
@@ -43,6 +46,8 @@ def _show(done: "Run") -> None:
     """Print the test metrics and where to look next."""
     from rich.console import Console
     from rich.table import Table
+
+    from dlframe.training.diagnosis import told
 
     table = Table(title=f"run {done.id}: {done.status.lower()} in {done.seconds:.1f} s")
     table.add_column("metric")
@@ -65,5 +70,7 @@ def _show(done: "Run") -> None:
     console.print(
         f"predict     dlframe predict {done.id} FILE{where}", highlight=False, soft_wrap=True
     )
+    for finding in done.findings[:_MOST_FINDINGS]:
+        console.print(f"diagnosis   {told(finding)}", highlight=False, markup=False, soft_wrap=True)
     if done.note:
         console.print(f"note        {done.note}", highlight=False, soft_wrap=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+_DIAGNOSIS = "dlframe.diagnosis"
 _SUMMARIES = ("test/", "best/", "final/", "cost/")
 
 
@@ -145,6 +146,7 @@ def _plain(found: _Found) -> dict[str, Any]:
         "metrics": dict(run.metrics),
         "tags": {key: value for key, value in run.tags.items() if key != "mlflow.note.content"},
         "note": found.note,
+        "findings": (run.tags.get(_DIAGNOSIS) or "").splitlines(),
     }
 
 
@@ -188,6 +190,10 @@ def _print(found: _Found, root: Path) -> None:
         print(f"  {option:<{width}}  {value}" + (f"  (default {default})" if default else ""))
     if not found.differs:
         print("  in nothing")
+    if ailments := run.tags.get(_DIAGNOSIS):
+        print("\ndiagnosis")
+        for line in ailments.splitlines():
+            print(f"  {line}")
     summaries = {k: v for k, v in run.metrics.items() if k.startswith(_SUMMARIES)}
     shown = summaries or run.metrics
     if shown:

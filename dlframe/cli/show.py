@@ -32,7 +32,8 @@ def run(argv: list[str]) -> int:
         "sweep",
         "loss/focal --json",
     )
-    parser.add_argument("component", help="kind/name, kind/plugin/name, trainer, tracking or sweep")
+    groups = "trainer, tracking, transfer or sweep"
+    parser.add_argument("component", help=f"kind/name, kind/plugin/name, {groups}")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
     word: str = arguments.component

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlframe.cli.result import report
+from dlframe.cli.train_from import begun_from
 from dlframe.errors import ConfigError, DlframeError, sentence
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from dlframe.analysis.multirun import Multirun
     from dlframe.sweep.sweeper import Launcher
-    from dlframe.tracking.recorder import Status
 
 __all__ = ["run"]
 
@@ -31,7 +31,7 @@ Trains a network composed from named parts, tests it, and records the run in MLf
   --hydra-help           Hydra's own options
 
 groups: architecture activation loss optimizer regularizer scheduler initializer data task
-        trainer tracking experiment debug sweep; `dlframe ls` lists their components,
+        trainer tracking transfer experiment debug sweep; `dlframe ls` lists their components,
         `dlframe show optimizer/adam` the options of one, `dlframe show trainer` those of the run,
         `dlframe show sweep` those of a search.
 
@@ -40,10 +40,12 @@ examples:
   dlframe train 'regularizer=[l2,dropout,early_stopping]' regularizer.dropout.p=0.3
   dlframe train data=csv data.path=table.csv data.target=price trainer.max_epochs=50
   dlframe train -m activation=relu,gelu,tanh seed=1,2,3
+  dlframe train data=wine data.folds=5              cross-validation: a run with each fold, averaged
   dlframe train debug=overfit
   dlframe train sweep=tpe activation=relu,gelu optimizer.lr='tag(log,interval(1e-4,1e-1))'
   dlframe train sweep=auto architecture=mlp,cnn hydra.sweeper.n_trials=60 hydra.sweeper.n_workers=2
-  dlframe train +from=<study>                       the best of a search, `dlframe study` lists them"""
+  dlframe train +from=<study>                       the best of a search, `dlframe study` lists them
+  dlframe train +from=<run> 'transfer.parts=[features]' 'trainer.freeze=[features]'   a run's weights"""
 
 
 def run(argv: list[str]) -> int:
@@ -53,14 +55,12 @@ def run(argv: list[str]) -> int:
         return 0
     command = ["dlframe", "train", *argv]
     argv = [_SWEEP_FLAGS.get(word, word) for word in argv]
-    import hydra
-
     from dlframe.config.compose import explain, prepare
     from dlframe.config.overrides import is_sweep, parse
-    from dlframe.config.source import CONF, searching
+    from dlframe.config.source import searching
 
     flags, overrides = _split([word for word in argv if word != "--json"])
-    overrides, kept = _from_study(overrides)
+    overrides, kept = begun_from(overrides)
     config_dir = _config_dir(argv) or kept
     job = _Job(
         argv=command,
@@ -82,13 +82,13 @@ def run(argv: list[str]) -> int:
     prepare(overrides, config_dir, many=job.many)
     # Hydra then raises what went wrong instead of printing its own version of it and exiting.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    before, sys.argv = sys.argv, ["dlframe train", *flags, *overrides]
+    before = sys.argv
     try:
         with searching(config_dir):
-            main = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(job)
-            with _together(job, flags, overrides, config_dir):
-                main()
-                job.report()
+            _carry_out(job, flags, overrides, config_dir)
+            if job.folds is not None and not job.many:  # known only now: a preset may have them
+                job.many = True
+                _carry_out(job, [*flags, "--multirun"], overrides, config_dir)
     except Exception as error:
         if job.training:
             raise
@@ -98,73 +98,76 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _from_study(overrides: list[str]) -> tuple[list[str], Path | None]:
-    """Replace ``+from=<study>`` by the overrides of the study's best trial.
+def _carry_out(
+    job: "_Job", flags: list[str], overrides: list[str], config_dir: Path | None
+) -> None:
+    """Have Hydra compose and call the job, or each of several."""
+    import hydra
 
-    Returns:
-        The overrides, and the YAML files that the study keeps; None for none.
-    """
-    names = [word for word in overrides if word.lstrip("+").startswith("from=")]
-    if not names:
-        return overrides, None
-    from dlframe.cli.train_sweep import best_of
-    from dlframe.config.overrides import parse
+    from dlframe.config.source import CONF
 
-    if len(names) > 1:
-        raise ConfigError(f"a run begins from one study; got {' and '.join(names)}")
-    rest = [word for word in overrides if word not in names]
-    roots = [parse(word).value() for word in rest if word.startswith("tracking.root=")]
-    storages = [word for word in rest if word.startswith("hydra.sweeper.storage=")]
-    found, config_dir = best_of(
-        names[0].partition("=")[2],
-        Path(str(roots[-1]) if roots else "runs"),
-        str(parse(storages[-1]).value()) if storages else None,
-    )
-    own = {word.partition("=")[0].lstrip("+") for word in rest}
-    kept = [word for word in found if word.partition("=")[0].lstrip("+") not in own]
-    return [*kept, *(word for word in rest if word not in storages)], config_dir
+    several = job.many and not job.searches
+    first = None
+    if several and not any(word.partition("=")[0] in _SHOWING for word in flags):
+        overrides, first = _jobs(job, overrides, config_dir)
+    sys.argv = ["dlframe train", *flags, *overrides]
+    main = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(job)
+    with _together(job, overrides, first):
+        main()
+        job.report()
+
+
+def _jobs(
+    job: "_Job", overrides: list[str], config_dir: Path | None
+) -> "tuple[list[str], DictConfig]":
+    """Return the overrides of a multirun, with each fold if there are folds, and its first config."""
+    from dlframe.config.compose import compose
+    from dlframe.config.folds import all_folds, refuse_several_numbers, with_each_fold
+    from dlframe.config.overrides import first_job
+
+    refuse_several_numbers(overrides)
+    config = compose(first_job(overrides)[0], config_dir=config_dir)
+    job.folds = all_folds(config)
+    return (with_each_fold(overrides, job.folds) if job.folds else overrides), config
 
 
 @contextmanager
-def _together(
-    job: "_Job", flags: list[str], overrides: list[str], config_dir: Path | None
-) -> Iterator[None]:
-    """Record the jobs of a multirun under one parent run, which compares them at the end."""
-    if not job.many or job.searches or any(word.partition("=")[0] in _SHOWING for word in flags):
+def _together(job: "_Job", overrides: list[str], first: "DictConfig | None") -> Iterator[None]:
+    """Record the jobs of a multirun under one parent run, which compares them at the end.
+
+    Args:
+        job: what Hydra calls.
+        overrides: of the multirun.
+        first: config of the first job; None where there are not several.
+    """
+    if first is None:
         yield
         return
-    from dlframe.config.compose import compose
     from dlframe.config.overrides import first_job
     from dlframe.config.validate import settings
 
-    first, swept = first_job(overrides)
-    config = compose(first, config_dir=config_dir)
-    tracking = settings(config, "tracking")
+    tracking = settings(first, "tracking")
     if not tracking["enabled"]:
         yield
+        if job.folds:
+            print("note: without records (tracking.enabled=false) folds are not averaged",
+                  file=sys.stderr)  # fmt: skip
         return
     from dlframe.analysis.multirun import Multirun
 
-    multirun = Multirun(config, tracking, swept, job.argv)
+    multirun = Multirun(first, tracking, first_job(overrides)[1], job.argv)
     job.parent = multirun.id
-    status: Status = "FAILED"
-    said = None
     try:
-        yield
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    except Exception as error:
-        said = sentence(error)
-        raise
+        with multirun.around():
+            yield
     finally:
-        _conclude(multirun, status, said, as_json=job.as_json)
+        if multirun.status is not None:  # else the comparison failed, which is said
+            _conclude(multirun, as_json=job.as_json)
 
 
-def _conclude(multirun: "Multirun", status: "Status", said: str | None, *, as_json: bool) -> None:
-    """Compare the jobs, say what came out, and wait for its delivery."""
-    comparison = multirun.finish(status, said)
+def _conclude(multirun: "Multirun", *, as_json: bool) -> None:
+    """Say what came out, and wait for its delivery."""
+    comparison = multirun.comparison
     if not as_json:
         from dlframe.cli.compare import show
 
@@ -173,7 +176,9 @@ def _conclude(multirun: "Multirun", status: "Status", said: str | None, *, as_js
         print(f"multirun    {multirun.id}")
         if comparison is not None:
             print(f"report      {multirun.report}", flush=True)
-    if status != "KILLED" and (note := multirun.wait()):  # who stopped it waits for nothing
+    if multirun.status != "KILLED" and (
+        note := multirun.wait()
+    ):  # who stopped it waits for nothing
         print(f"note        {note}", file=sys.stderr if as_json else sys.stdout)
 
 
@@ -213,6 +218,7 @@ class _Job:
         self.argv, self.as_json, self.many, self.config_dir = argv, as_json, many, config_dir
         self.searches = self.training = False
         self.parent: str | None = None
+        self.folds: int | None = None
         self._process, self._jobs, self._errors = os.getpid(), 0, list[Exception]()
 
     def __call__(self, config: "DictConfig") -> None:
@@ -253,13 +259,26 @@ class _Job:
 
         return f"job {self._jobs} ({' '.join(HydraConfig.get().overrides.task)})"
 
+    def _check_folds(self, folds: int | None) -> None:
+        """Refuse a job of a multirun over folds that has another number of them, as of a preset."""
+        if self.folds not in (None, folds):
+            raise ConfigError(
+                f"all runs of one command have the same data.folds; got {folds} beside {self.folds}: "
+                "set it on the command line, or give each number a command of its own"
+            )
+
     def _run(self, config: "DictConfig") -> None:
         from hydra.core.hydra_config import HydraConfig
 
+        from dlframe.config.folds import all_folds
         from dlframe.config.validate import validate
 
         overrides = list(HydraConfig.get().overrides.task)
         checked = validate(config)  # before torch is imported
+        if not self.many and (folds := all_folds(checked)):
+            self.folds, self._jobs = folds, 0  # to be trained as a multirun
+            return
+        self._check_folds(checked["data"]["folds"])
         self.training = True
         from dlframe.training.run import execute
 

@@ -133,6 +133,7 @@ def _show_plan(made: "Plan", options: SweepOptions) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from dlframe.sweep.repetitions import words
     from dlframe.sweep.space import combinations, describe
 
     definition = made.definition
@@ -149,7 +150,7 @@ def _show_plan(made: "Plan", options: SweepOptions) -> None:
     budget = "no limit of trials" if most is None else f"{most} trials"
     epochs = f"{definition.epochs} epoch{'s' if definition.epochs > 1 else ''}"
     budget += f" of {epochs} at most" if definition.epochs else ""
-    budget += f", {definition.seeds} seeds each" if definition.seeds > 1 else ""
+    budget += f", {words(definition)} each" if definition.repeats > 1 else ""
     budget += f", {options.n_workers} at a time" if options.n_workers > 1 else ""
     budget += f"; the space has {points:,} points" if points is not None else ""
     pruner = definition.pruner.component if definition.pruner else "none"

@@ -179,7 +179,7 @@ def _check_option(override: Override, head: str, rest: Sequence[str], node: Dict
         )
     if name not in options:
         return
-    if name not in node and not override.is_add():
+    if name not in node.keys() and not override.is_add():  # noqa: SIM118 - "in" overlooks "???"
         raise ConfigError(
             f"the YAML file chosen for {head} leaves out {name!r}; write '+{override.input_line}', "
             f"or begin the file with `defaults: [{_entry(head, component).id}, _self_]`"

@@ -39,7 +39,8 @@ def differences(config: Mapping[str, Any]) -> list[Difference]:
         if key in usual:
             defaults[key] = usual[key]
         defaults |= _defaults(key, load(entry).options)
-    defaults |= _defaults("trainer", dataclass_options(SETTINGS["trainer"]))
+    for group in ("trainer", "transfer"):
+        defaults |= _defaults(group, dataclass_options(SETTINGS[group]))
     found = []
     for key, value in effective(dict(config)).items():
         if key == "task" and key not in brought:  # the data's targets decide it

@@ -7,7 +7,15 @@ from annotated_types import Gt, MaxLen
 
 from dlframe.interfaces.options import NonNegative, NonNegativeInt, PositiveInt, Seed
 
-__all__ = ["INDIFFERENT", "SETTINGS", "VALUES", "SweepOptions", "TrackingOptions", "TrainerOptions"]
+__all__ = [
+    "INDIFFERENT",
+    "SETTINGS",
+    "VALUES",
+    "SweepOptions",
+    "TrackingOptions",
+    "TrainerOptions",
+    "TransferOptions",
+]
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 Direction = Literal["minimize", "maximize"]
@@ -26,6 +34,12 @@ class TrainerOptions:
         devices: how many devices, or ``auto`` for all; more than one trains in one process each.
         strategy: ``ddp`` averages the gradients of several devices.
         precision: ``bf16-mixed`` halves memory and time where the device supports it.
+        freeze: names of parts of the network that are not trained, or patterns for several
+            (``features.*``); they stay in evaluation mode, so that the statistics of batch
+            normalization stay as they are.
+        unfreeze: after how many epochs frozen parts are trained, as in ``[features:3]``.
+        unfreeze_every: after each so many epochs the last of the parts that are still frozen is
+            trained, too.
         accumulate: batches whose gradients are added up before each optimizer step.
         gradient_clip: largest norm of all gradients together; null does not clip.
         deterministic: allow only deterministic algorithms; ``warn`` names those that are not.
@@ -41,6 +55,9 @@ class TrainerOptions:
         checkpoint: write the best and the last checkpoint.
         checkpoint_every: seconds from one writing of the last checkpoint to the next, which bound the
             work that a killed run loses.
+        watch: measure the layers at the first step and once in each epoch: activations, units that
+            died, gradients, and how far each step moves the weights. The result does not depend on it.
+        watch_every: measure them after so many optimizer steps instead of once in each epoch.
         progress: show a progress bar; ``auto`` does so on a terminal.
         profiler: Lightning's profiler; its report is written into the run's folder.
         threads: CPU threads of torch; null leaves torch's default.
@@ -53,6 +70,9 @@ class TrainerOptions:
     devices: PositiveInt | Literal["auto"] | list[int] = 1
     strategy: Literal["auto", "ddp"] = "auto"
     precision: Precision = "32-true"
+    freeze: list[str] = field(default_factory=list)
+    unfreeze: list[str] = field(default_factory=list)
+    unfreeze_every: PositiveInt | None = None
     accumulate: PositiveInt = 1
     gradient_clip: Annotated[float, Gt(0)] | None = None
     deterministic: bool | Literal["warn"] = False
@@ -65,6 +85,8 @@ class TrainerOptions:
     overfit: NonNegativeInt = 0
     checkpoint: bool = True
     checkpoint_every: NonNegative = 60.0
+    watch: bool = False
+    watch_every: PositiveInt | None = None
     progress: Literal["auto", "on", "off"] = "auto"
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
     threads: PositiveInt | None = None
@@ -110,6 +132,27 @@ class TrackingOptions:
     figures: bool = True
     log_model: bool = True
     enabled: bool = True
+
+
+@dataclass(kw_only=True)
+class TransferOptions:
+    """With which weights to begin, instead of those that the initializer draws.
+
+    Args:
+        run: id of the run that trained them, whole or in part, or its MLflow id; ``+from=<run>`` is
+            the short way to say so.
+        parts: names of parts of the network to load, patterns (``blocks.*``), or ``theirs:ours`` where
+            a part has another name here (``encoder.layers:features``); empty loads the whole network.
+        strict: ``all`` refuses weights that do not fit; ``fitting`` loads those that do, says which do
+            not, and leaves these as they were initialized.
+        sha256: of the run's checkpoint, which another one is then refused for; null takes any, and
+            records its own.
+    """
+
+    run: str | None = None
+    parts: list[str] = field(default_factory=list)
+    strict: Literal["all", "fitting"] = "all"
+    sha256: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -178,7 +221,9 @@ class SweepOptions:
     dry_run: bool = False
 
 
-INDIFFERENT = frozenset(("checkpoint_every", "profiler", "progress", "steps_per_call"))
+INDIFFERENT = frozenset(
+    ("checkpoint_every", "profiler", "progress", "steps_per_call", "watch", "watch_every")
+)
 """Options of the trainer that leave network and metrics as they are."""
 
 VALUES: dict[str, tuple[Any, Any]] = {
@@ -188,5 +233,9 @@ VALUES: dict[str, tuple[Any, Any]] = {
 """Single values of a run, with type and default: the seed of all random numbers, and whether to go on
 with the latest unfinished run of the same config instead of beginning a new one."""
 
-SETTINGS: dict[str, type] = {"trainer": TrainerOptions, "tracking": TrackingOptions}
+SETTINGS: dict[str, type] = {
+    "trainer": TrainerOptions,
+    "tracking": TrackingOptions,
+    "transfer": TransferOptions,
+}
 """Config groups that hold the run's own options; their basic choice is ``default``."""

@@ -18,7 +18,7 @@ from dlframe.plugin import KINDS, Component, Entry, registry
 __all__ = ["checked", "chosen", "complete", "effective", "settings", "validate"]
 
 Config = dict[str, Any]
-_LEFT_OUT = {f"trainer.{name}" for name in INDIFFERENT}
+_LEFT_OUT = {f"trainer.{name}" for name in INDIFFERENT} | {"transfer.sha256"}
 
 
 def validate(config: DictConfig | Mapping[str, Any]) -> Config:
@@ -60,7 +60,7 @@ def validate(config: DictConfig | Mapping[str, Any]) -> Config:
 
 
 def settings(config: DictConfig | Mapping[str, Any], group: str) -> Config:
-    """Return the options of ``trainer`` or ``tracking`` alone, checked and with all defaults.
+    """Return the options of ``trainer``, ``tracking`` or ``transfer`` alone, with all defaults.
 
     Raises:
         ConfigError: a value is unknown, of another type or out of bounds.
@@ -220,6 +220,8 @@ def effective(config: Config) -> dict[str, Any]:
     flat["seed"] = config["seed"]
     for group in (*KINDS, "trainer"):
         flat |= _leaves(config[group], group)
+    if config["transfer"]["run"] is not None:
+        flat |= _leaves(config["transfer"], "transfer")
     return {key: value for key, value in flat.items() if key not in _LEFT_OUT}
 
 

@@ -11,7 +11,12 @@ from dlframe.interfaces.spec import Batch, InputKind, Spec
 
 if TYPE_CHECKING:
     from dlframe.interfaces.activation import Activation
-    from dlframe.interfaces.architecture import Architecture, Autoencoder, GenerativeAdversarial
+    from dlframe.interfaces.architecture import (
+        Architecture,
+        Autoencoder,
+        GenerativeAdversarial,
+        LanguageModel,
+    )
     from dlframe.interfaces.data import Data, Examples, Preprocessor, Rows
     from dlframe.interfaces.initializer import Initializer
     from dlframe.interfaces.loss import Loss
@@ -31,6 +36,7 @@ __all__ = [
     "GenerativeAdversarial",
     "Initializer",
     "InputKind",
+    "LanguageModel",
     "Loss",
     "Optimizer",
     "Preprocessor",
@@ -52,6 +58,7 @@ _HOME = {
     "Examples": "data",
     "GenerativeAdversarial": "architecture",
     "Initializer": "initializer",
+    "LanguageModel": "architecture",
     "Loss": "loss",
     "Optimizer": "optimizer",
     "Preprocessor": "data",

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Architecture", "Autoencoder", "GenerativeAdversarial"]
+__all__ = ["Architecture", "Autoencoder", "GenerativeAdversarial", "LanguageModel"]
 
 
 class Architecture(nn.Module, ABC):
@@ -78,3 +78,15 @@ class GenerativeAdversarial(Architecture):
         """Map noise ``x[B, latent_size]`` to samples ``[B, *input_shape]``."""
         samples: Tensor = self.generator(x)
         return samples
+
+
+class LanguageModel(Architecture):
+    """A network that the ``language_modelling`` task trains: at each token, which comes next."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Map tokens ``x[B, T]`` int64 to logits ``[B, T, spec.output_size]`` of each next token.
+
+        ``T`` is any length below that of the data's rows. Those at place ``t`` depend on the tokens up
+        to ``t`` alone, so that padding, which stands behind, changes none that counts.
+        """

@@ -1,7 +1,8 @@
 """Data: where examples come from, and how raw values become tensors."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ class Examples:
         feature_names: names of the inputs' columns.
         target_names: names of the targets' columns.
         test: row numbers of a fixed test part; None lets dlframe draw one.
+        val: row numbers of a fixed validation part, likewise.
+        spans: first and last moment ``[N, 2]`` of what each example asks for, as whole numbers that
+            grow with time; the parts then follow each other in time. None where the order of the
+            examples means nothing.
+        notes: what reading them found that is worth a record, such as files left out; plain values.
     """
 
     x: Rows
@@ -41,6 +47,9 @@ class Examples:
     feature_names: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()
     test: NDArray[np.int64] | None = None
+    val: NDArray[np.int64] | None = None
+    spans: NDArray[np.int64] | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Preprocessor(ABC):
@@ -70,9 +79,21 @@ class Preprocessor(ABC):
         """Names of the raw columns that ``transform`` reads; empty where it takes all, or arrays."""
         return ()
 
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the transformed columns where the input is ``features``; else empty."""
-        return ()
+    def facts(self) -> Mapping[str, Any]:
+        """Fields of ``Spec`` that only the fitted preprocessor knows, by their names.
+
+        ``feature_names`` and ``feature_groups`` of transformed columns, ``vocabulary_size`` of tokens,
+        ``target_mean`` and ``target_scale`` where targets are scaled as the inputs are.
+        """
+        return {}
+
+    def invert(self, x: Tensor) -> Rows:
+        """Map tensors ``[N, *input_shape]`` back to raw rows, as far as that is possible.
+
+        The default returns the numbers as they are.
+        """
+        values: NDArray[Any] = x.detach().cpu().numpy()
+        return values
 
 
 class Data(ABC):
@@ -133,3 +154,14 @@ class Data(ABC):
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
         raise DataError(f"rows to predict must be .npy, .csv or .parquet; got {path.name!r}")
+
+    def present(self, rows: Rows, predictions: pd.DataFrame) -> pd.DataFrame:
+        """Return predictions as the table that users get.
+
+        The default returns them as they are; data whose rows have names or stamps may add them.
+
+        Args:
+            rows: what was predicted, as ``read`` gives it.
+            predictions: named columns, one row for each of the preprocessed rows.
+        """
+        return predictions

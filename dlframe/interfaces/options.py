@@ -79,7 +79,14 @@ class DataOptions:
         split_seed: seed of the splits, apart from the run's ``seed`` so that seeds can be compared
             on equal data.
         stratify: keep class frequencies equal in all parts, where there are classes.
-        limit: use only so many examples, drawn at random; null uses all.
+        folds: cross-validation: train so many times, each time with another part of the examples as
+            the test part (as the validation part, where the test part is fixed); in order of time,
+            each time with a longer history.
+        fold: train with this part only, from 0; null trains with each.
+        limit: use only so many examples, drawn at random (in order of time: the first); null uses all.
+        sampler: which examples an epoch trains on: ``shuffled`` takes each once; ``balanced`` as many
+            of each class, so that those of rare classes repeat and some of frequent ones wait for
+            another epoch (use it, or ``class_weights`` of a loss, not both).
         scale_target: standardize regression targets inside the model (metrics stay in the data's
             units).
         on_device: keep the data in the device's memory: ``auto`` does so where it takes at most a
@@ -91,7 +98,10 @@ class DataOptions:
     test: Annotated[float, Gt(0), Lt(1)] = 0.15
     split_seed: Seed = 0
     stratify: bool = True
+    folds: Annotated[int, Ge(2)] | None = None
+    fold: NonNegativeInt | None = None
     limit: PositiveInt | None = None
+    sampler: Literal["shuffled", "balanced"] = "shuffled"
     scale_target: bool = True
     on_device: Literal["auto", "always", "never"] = "auto"
 

@@ -27,10 +27,18 @@ class Spec:
         class_names: names of the classes or labels, in the order of the outputs; empty otherwise.
         class_counts: training examples per class or label, same order.
         feature_names: names of the input columns where the input is ``features``.
+        feature_groups: how many consecutive input columns each raw column became, where the input is
+            ``features``; empty where each is its own.
         target_names: names of the target columns.
         target_mean: training mean per target column (regression), in the data's units.
         target_scale: training standard deviation per target column (regression), likewise.
-        vocabulary_size: number of different tokens where the input is ``tokens``.
+        vocabulary_size: number of different tokens where the input is ``tokens``; token 0 fills up
+            rows that are shorter than others.
+        characters_per_token: characters of text to a token, on average over the training part, where
+            tokens make up the whole text; 0 where they do not, or the input is something else.
+        horizon: how many steps ahead are asked for, where the targets are the future of the first
+            channels of a ``sequence``: all steps of the first channel, then those of the next. Inputs
+            and targets then have one scale per channel. 0 elsewhere.
     """
 
     input: InputKind
@@ -40,10 +48,13 @@ class Spec:
     class_names: tuple[str, ...] = ()
     class_counts: tuple[int, ...] = ()
     feature_names: tuple[str, ...] = ()
+    feature_groups: tuple[int, ...] = ()
     target_names: tuple[str, ...] = ()
     target_mean: tuple[float, ...] = ()
     target_scale: tuple[float, ...] = ()
     vocabulary_size: int = 0
+    characters_per_token: float = 0.0
+    horizon: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as they are recorded with the run."""

@@ -45,12 +45,15 @@ class Task(ABC):
         monitor: the value that picks the best checkpoint, such as ``val/loss``.
         mode: whether the monitored value should become small or large.
         needs: the class that the network must derive from.
+        makes_inputs: whether predictions have the shape and the scale of preprocessed inputs; users
+            then get them in the data's units.
         from_noise: whether ``predict`` takes noise ``[B, network.latent_size]`` instead of inputs.
     """
 
     monitor: ClassVar[str] = "val/loss"
     mode: ClassVar[Literal["min", "max"]] = "min"
     needs: ClassVar[type[nn.Module]] = nn.Module
+    makes_inputs: ClassVar[bool] = False
     from_noise: ClassVar[bool] = False
 
     def __init__(self, *, spec: Spec, loss: Loss) -> None:
@@ -67,6 +70,13 @@ class Task(ABC):
         One part, the whole model, unless the task trains several against each other.
         """
         return {"model": model}
+
+    def every(self, player: str) -> int:
+        """How many optimizer steps go by from one move of ``player`` to its next.
+
+        All move in the first step of a training, the first player in each.
+        """
+        return 1
 
     def prepare(self, batch: Batch) -> Batch:
         """Set the targets of a batch before regularizers see it (an autoencoder's are its inputs)."""

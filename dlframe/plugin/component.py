@@ -30,7 +30,8 @@ class Component:
         tags: facts that dlframe and the conformance kit rely on. Known tags: ``per_step`` (a scheduler
             that moves after each optimizer step), ``axiswise`` (an activation that mixes values along
             an axis), ``stochastic`` (draws random numbers in evaluation too), ``unsupervised`` (a task
-            that uses no labels, so that it fits any data).
+            that uses no labels, so that it fits any data), ``untrained`` (an architecture without
+            parameters, such as a naive forecast: it is evaluated and recorded after 0 steps).
         reference: arXiv id or DOI of the source.
 
     Raises:

@@ -15,6 +15,7 @@ from optuna.distributions import (
 )
 
 from dlframe.analysis.goals import better
+from dlframe.config.folds import FOLDS, all_folds, first_fold
 from dlframe.config.settings import SweepOptions
 from dlframe.config.validate import settings
 from dlframe.errors import ConfigError, did_you_mean
@@ -124,6 +125,7 @@ def plan(
         own = Path(kept) if kept else None
         if config_dir is not None and files != read_files(own, root):
             edited, draft = True, _drafted(overrides, options, own)
+    folds = all_folds(draft.config) or 1
     goals, epochs = _aims(options, draft, before, pool)
     definition = Definition(
         name=name,
@@ -133,9 +135,10 @@ def plan(
         goals=goals,
         constraints=tuple(options.constraints),
         sampler=sampler,
-        pruner=_pruner(pruner, goals, epochs, options.seeds),
+        pruner=_pruner(pruner, goals, epochs, options.seeds * folds),
         seed=options.seed,
         seeds=options.seeds,
+        folds=folds,
         epochs=epochs,
         root=str(root),
         config_dir=kept,
@@ -218,6 +221,10 @@ def begin(made: Plan, options: SweepOptions) -> optuna.Study:
 
 def _drafted(overrides: Sequence[str], options: SweepOptions, config_dir: Path | None) -> _Draft:
     fixed, space = build_space(overrides, options.params, auto=options.auto, config_dir=config_dir)
+    if any(own.key.lstrip("+") == FOLDS for own in space):
+        raise ConfigError(
+            f"{FOLDS} is not searched, since a trial is the mean over all its folds; give one number"
+        )
     first = first_trial(fixed, space)
     return _Draft(fixed, space, first, Composer(config_dir)(first))
 
@@ -239,7 +246,7 @@ def _aims(
     given = options.objective or options.direction
     if before is not None and not given and before.constraints == tuple(options.constraints):
         return before.goals, before.epochs
-    facts = _facts(draft.config, draft.first, pool())
+    facts = _facts(first_fold(draft.config), draft.first, pool())
     _check_constraints(options, facts["metrics"])
     return _goals(options, facts), facts["epochs"]
 

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 
 from dlframe.analysis.drawing import INK, PALETTE, one_legend, plain
 from dlframe.analysis.labels import plain_text, shown
+from dlframe.sweep.definition import Definition
 from dlframe.sweep.goals import feasible, sign_of, value_of
 from dlframe.sweep.pace import Command, commands, seconds, utilisation
 from dlframe.sweep.scale import scale_of
@@ -130,13 +131,21 @@ def learning_figure(found: Snapshot) -> Figure | None:
     every = [value for trial in drawn for value in trial.intermediate_values.values()]
     if any(map(math.isfinite, every)):
         scale_of(every, sign_of(found.definition.goals[0])).apply(axes)
-    several = found.definition.seeds > 1
-    axes.set_xlabel("seeds so far" if several else "epoch")
+    axes.set_xlabel(_counted(found.definition))
     axes.set_ylabel(plain_text(found.definition.goals[0].metric))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     plain(axes, "both")
     one_legend(figure, axes)
     return figure
+
+
+def _counted(definition: Definition) -> str:
+    """Return what the steps of a trial's reports are."""
+    if definition.repeats == 1:
+        return "epoch"
+    if definition.repeats in (definition.seeds, definition.folds):
+        return f"{'seeds' if definition.folds == 1 else 'folds'} so far"
+    return "runs so far"
 
 
 def timeline_figure(found: Snapshot) -> Figure | None:

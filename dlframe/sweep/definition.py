@@ -114,6 +114,7 @@ class Definition:
         pruner: ends trials early; None never does.
         seed: of the sampler; None draws one.
         seeds: of each trial: how many runs, with different seeds, are averaged.
+        folds: of each trial: how many runs, with different folds of the data, are averaged.
         epochs: that a trial has if it is not pruned; 0 where that is not known.
         root: folder of the runs.
         config_dir: the user's own YAML files, as the study keeps them; None for none.
@@ -132,6 +133,7 @@ class Definition:
     pruner: Chosen | None
     seed: int | None
     seeds: int = 1
+    folds: int = 1
     epochs: int = 0
     root: str
     config_dir: str | None = None
@@ -139,6 +141,11 @@ class Definition:
     execution: Literal["process", "inline"] = "process"
     stops: Stops = Stops()
     limits: Limits = Limits()
+
+    @property
+    def repeats(self) -> int:
+        """How many runs a trial is the mean of."""
+        return self.seeds * self.folds
 
     def fingerprint(self) -> str:
         """Return what must stay as it is while a study goes on: space, goals and fixed overrides."""

@@ -18,6 +18,7 @@ from dlframe.sweep.goals import title_of
 from dlframe.sweep.importance import Importances
 from dlframe.sweep.marks import SAID, UID, reason
 from dlframe.sweep.pace import busy_seconds, told, utilisation
+from dlframe.sweep.repetitions import words
 from dlframe.sweep.rows import command, params, row
 from dlframe.sweep.snapshot import Snapshot
 from dlframe.sweep.space_words import describe
@@ -184,8 +185,8 @@ def _made(found: Snapshot) -> Iterator[str]:
     seed = "drawn" if definition.seed is None else str(definition.seed)
     yield f"sampler: {_chosen(definition.sampler)}, seed {seed}"
     yield f"pruner: {_chosen(definition.pruner) if definition.pruner else 'none'}"
-    if definition.seeds > 1:
-        yield f"each trial is the mean of {definition.seeds} runs with seeds of their own"
+    if definition.repeats > 1:
+        yield f"each trial is the mean of {definition.repeats} runs: {words(definition)}"
     if definition.fixed:
         yield f"shared by all trials: {' '.join(redacted_values(list(definition.fixed)))}"
     used = utilisation(found)

@@ -19,6 +19,7 @@ from dlframe.sweep.goals import sign_of
 from dlframe.sweep.note import note
 from dlframe.sweep.pace import busy_seconds, utilisation
 from dlframe.sweep.plots import FIGURES, export
+from dlframe.sweep.repetitions import differing
 from dlframe.sweep.snapshot import Snapshot, snapshot
 from dlframe.sweep.space_words import describe
 from dlframe.tracking import names
@@ -219,7 +220,7 @@ def _common(definition: Definition, runs: Sequence[Mapping[str, str]]) -> dict[s
     if not runs:
         return {}
     searched = {own.key.lstrip("+") for own in definition.space}
-    searched |= {"seed"} if definition.seeds > 1 else set()
+    searched |= differing(definition)
 
     def is_free(key: str) -> bool:
         return any(key == own or key.startswith(f"{own}.") for own in searched)

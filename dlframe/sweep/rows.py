@@ -12,6 +12,7 @@ from dlframe.errors import StorageError
 from dlframe.sweep.definition import Parameter
 from dlframe.sweep.marks import OWNER, RETRY_OF, SAID, UID, reason
 from dlframe.sweep.pace import seconds
+from dlframe.sweep.repetitions import repetitions
 from dlframe.sweep.snapshot import Snapshot
 from dlframe.sweep.space_texts import words_of
 from dlframe.sweep.space_trials import distribution_of, overrides_of
@@ -91,14 +92,14 @@ def epochs(found: Snapshot, trial: FrozenTrial) -> int | None:
     number = metrics.get("cost/epochs", math.nan)
     if math.isfinite(number):
         return int(number)
-    # With several seeds their means are reported, not epochs.
-    if found.definition.seeds > 1 or not trial.intermediate_values:
+    # Of several runs the means are reported, not epochs.
+    if found.definition.repeats > 1 or not trial.intermediate_values:
         return None
     return max(trial.intermediate_values)
 
 
 def logs(found: Snapshot, trial: FrozenTrial) -> list[Path]:
-    """Return where there is what the processes of a trial have printed: a file for each seed."""
+    """Return where there is what the processes of a trial have printed: a file for each run."""
     places = _places(found, trial.number)
     return [place / _LOG for place in places if (place / _LOG).is_file()]
 
@@ -125,10 +126,10 @@ def row(found: Snapshot, trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _places(found: Snapshot, number: int) -> list[Path]:
-    folder, seeds = found.folder / "trials", found.definition.seeds
-    if seeds == 1:
+    folder = found.folder / "trials"
+    if found.definition.repeats == 1:
         return [folder / f"{number}"]
-    return [folder / f"{number}-{seed}" for seed in range(seeds)]
+    return [folder / f"{number}-{each.name}" for each in repetitions(found.definition)]
 
 
 def _result(found: Snapshot, number: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
+from dlframe.config.folds import all_folds
 from dlframe.errors import DlframeError
 from dlframe.sweep.definition import Definition
 from dlframe.sweep.frozen import Composer
@@ -20,6 +21,7 @@ from dlframe.sweep.ledger import Ledger
 from dlframe.sweep.marks import FOLDER, PARENT, RETRY_OF, UID, UIDS
 from dlframe.sweep.order import Order, Outcome
 from dlframe.sweep.pool import Pool, run_inline
+from dlframe.sweep.repetitions import repetitions, words
 from dlframe.sweep.space import propose
 from dlframe.tracking.recorder import new_uid
 from dlframe.tracking.spool import FILE
@@ -84,10 +86,14 @@ class Trials:
         except DlframeError as error:
             self._ledger.fail(number, "config", str(error))
             return
+        if (all_folds(config) or 1) != definition.folds:
+            said = f"all trials have the same data.folds; this one has {config['data']['folds']}"
+            self._ledger.fail(number, "config", f"{said}: set it on the command line")
+            return
         # Wherever this worker was started, all runs of a study lie together.
         config = {**config, "tracking": {**config["tracking"], "root": definition.root}}
         with self._gpus.lease(self._stopping) as environment:
-            if definition.seeds == 1:
+            if definition.repeats == 1:
                 outcome = self._train(trial, config, overrides, environment)
             else:
                 outcome = self._train_all(trial, config, overrides, environment)
@@ -122,18 +128,17 @@ class Trials:
         overrides: list[str],
         environment: Mapping[str, str],
     ) -> Outcome:
-        """Train a run with each seed; a trial whose mean is bad so far is not tried with the rest."""
+        """Train a run for each repetition; a trial whose mean is bad so far is not gone on with."""
         found: list[Outcome] = []
         uids: list[str] = list(trial.user_attrs.get(UIDS, ()))
-        for seed in range(self._definition.seeds):
-            if seed == len(uids) or self._begun(uids[seed]) is None:
-                uids[seed:] = [new_uid()]
+        for index, repetition in enumerate(repetitions(self._definition)):
+            if index == len(uids) or self._begun(uids[index]) is None:
+                uids[index:] = [new_uid()]
                 trial.set_user_attr(UIDS, uids)
-                if seed == 0:
+                if index == 0:
                     trial.set_user_attr(UID, uids[0])
-            seeded = {**config, "seed": (config["seed"] + seed) % 2**32}
-            order = self._order(trial, seeded, overrides, uids[seed])
-            place = f"{trial.number}-{seed}"
+            order = self._order(trial, repetition.config(config), overrides, uids[index])
+            place = f"{trial.number}-{repetition.name}"
             outcome = self._carry_out(order, place, environment, lambda step, values: False)
             if outcome.state != "finished":
                 return outcome
@@ -146,9 +151,11 @@ class Trials:
                     value = values_of(self._definition.goals, means)[0]
                 except Broken:  # which the end of the trial says
                     return outcome
-                trial.report(value, seed + 1)
-                if seed + 1 < self._definition.seeds and trial.should_prune():
-                    said = f"its mean over {seed + 1} seeds promised nothing"
+                trial.report(value, index + 1)
+                if index + 1 < self._definition.repeats and trial.should_prune():
+                    said = (
+                        f"its mean over {index + 1} of {words(self._definition)} promised nothing"
+                    )
                     return replace(outcome, state="pruned", said=said)
         return outcome
 

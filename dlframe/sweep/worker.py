@@ -93,7 +93,7 @@ class Worker:
         if seed is not None and place != (0, 0):
             # Else every worker, and every command that goes on, would propose the same values again.
             seed = int(np.random.SeedSequence([seed, *place]).generate_state(1)[0])
-        steps = definition.seeds if definition.seeds > 1 else definition.epochs
+        steps = definition.repeats if definition.repeats > 1 else definition.epochs
         self.study.sampler = make_sampler(definition.sampler, seed=seed, space=definition.space)
         self.study.pruner = make_pruner(definition.pruner, max_resource=max(1, steps))
 

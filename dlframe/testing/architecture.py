@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dlframe.interfaces import Batch, GenerativeAdversarial, Spec, Task
 from dlframe.testing.building import never_reseeds
-from dlframe.testing.case import Case, require
+from dlframe.testing.case import Case, require, skip
 from dlframe.testing.common import weights_survive
 from dlframe.testing.examples import (
     batch_for,
@@ -24,6 +24,12 @@ from dlframe.testing.examples import (
 __all__ = ["CHECKS"]
 
 _STEPS = 150
+_UNTRAINED = "untrained"
+
+
+def _skip_untrained(case: Case) -> None:
+    if _UNTRAINED in case.tags:
+        skip("it has nothing to train")
 
 
 class _Situation:
@@ -77,7 +83,9 @@ def output_shape(case: Case) -> None:
         for size in (1, 2, 5):
             outputs = network(found.inputs(size))
             example: tuple[int, ...] = found.spec.input_shape
-            if found.form not in ("reconstruction", "generation"):
+            if found.form == "language_modelling":
+                example = (found.inputs().shape[1], found.task.output_size())
+            elif found.form not in ("reconstruction", "generation"):
                 example = (found.task.output_size(),)
             _expect(found, outputs, (size, *example))
             if found.form == "generation":
@@ -95,8 +103,12 @@ def _expect(found: _Situation, outputs: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def trains_every_parameter(case: Case) -> None:
-    """Every trainable parameter gets a finite gradient."""
+    """Every trainable parameter gets a finite gradient; ``untrained`` ones have none."""
     for found in _situations(case):
+        if _UNTRAINED in case.tags:
+            trained = any(parameter.requires_grad for parameter in found.network.parameters())
+            require(not trained, f"on {found.spec.input} it has parameters to train")
+            continue
         for player, part in found.task.players(found.network.train()).items():
             part.zero_grad()
             torch.autograd.backward(found.step(found.network, found.batch(), player))
@@ -111,8 +123,27 @@ def trains_every_parameter(case: Case) -> None:
                     )
 
 
+def language_models_are_causal(case: Case) -> None:
+    """The logits of a language model do not depend on later tokens, nor on how many there are."""
+    if form_of(task_for(case.entry)) != "language_modelling":
+        skip("it is no language model")
+    for found in _situations(case):
+        network, x = found.network.eval(), found.inputs()
+        with torch.no_grad():
+            logits = network(x)
+            for place in range(1, x.shape[1]):
+                other = x.clone()
+                other[:, place:] = (other[:, place:] + 1) % found.spec.vocabulary_size
+                for changed in (other, x[:, :place]):
+                    require(
+                        torch.allclose(network(changed)[:, :place], logits[:, :place], atol=1e-5),
+                        f"logits before place {place} depend on the tokens from there on",
+                    )
+
+
 def same_seed_same_weights(case: Case) -> None:
     """Equal seeds give equal weights, and other seeds others."""
+    _skip_untrained(case)
     for found in _situations(case):
         states = [found.build(seed).state_dict() for seed in (1, 1, 2)]
         same = [all(torch.equal(a[k], states[0][k]) for k in a) for a in states[1:]]
@@ -122,6 +153,7 @@ def same_seed_same_weights(case: Case) -> None:
 
 def half_precision(case: Case) -> None:
     """Under bfloat16 autocast loss and gradients are finite."""
+    _skip_untrained(case)
     for found in _situations(case):
         for player, part in found.task.players(found.network.train()).items():
             part.zero_grad()
@@ -159,6 +191,7 @@ def overfits_one_batch(case: Case) -> None:
 
     For reconstruction it must fall to four fifths; two players must both move and stay finite.
     """
+    _skip_untrained(case)
     for found in _situations(case):
         batch, network = found.batch(), found.network.train()
         if found.form == "generation":
@@ -200,6 +233,7 @@ def _both_move(found: _Situation, batch: Batch) -> None:
 CHECKS = (
     constructs,
     output_shape,
+    language_models_are_causal,
     trains_every_parameter,
     same_seed_same_weights,
     half_precision,

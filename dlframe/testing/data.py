@@ -1,6 +1,7 @@
 """What a data component must do."""
 
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import torch
 
 from dlframe.errors import DataError
-from dlframe.interfaces import Data, DataOptions, Examples, Preprocessor, Rows
+from dlframe.interfaces import Data, DataOptions, Examples, Preprocessor, Rows, Spec
 from dlframe.plugin import registry
 from dlframe.testing.building import draws_nothing
 from dlframe.testing.case import Case, require, skip
@@ -56,7 +57,8 @@ def examples_are_consistent(case: Case) -> None:
     count = len(examples.x)
     promised = case.entry.component.tasks
     require(count > 0, "it gives no examples")
-    require(registry().knows("task", examples.task), f"there is no task {examples.task!r}")
+    if examples.y is not None or examples.task:
+        require(registry().knows("task", examples.task), f"there is no task {examples.task!r}")
     require(
         not promised or examples.task in promised,
         f"its descriptor promises {', '.join(promised)}; the examples are for {examples.task}",
@@ -72,10 +74,15 @@ def examples_are_consistent(case: Case) -> None:
                 not names or int(examples.y.max()) < names,
                 f"class {int(examples.y.max())} has no name: there are {names}",
             )
-    if examples.test is not None:
-        rows = examples.test
-        require(len(np.unique(rows)) == len(rows), "the fixed test part names a row twice")
-        require(bool(((rows >= 0) & (rows < count)).all()), "the test part names rows that are not")
+    for part, rows in (("test", examples.test), ("validation", examples.val)):
+        if rows is not None:
+            require(len(np.unique(rows)) == len(rows), f"the fixed {part} part names a row twice")
+            require(
+                bool(((rows >= 0) & (rows < count)).all()),
+                f"the {part} part names rows that are not",
+            )
+    if examples.spans is not None:
+        require(examples.spans.shape == (count, 2), "spans of time must be [N, 2]")
 
 
 def loading_is_deterministic(case: Case) -> None:
@@ -108,8 +115,17 @@ def preprocesses(case: Case) -> None:
     require(bool(torch.isfinite(x).all()), "it gives values that are not finite")
     single = fitted.transform(_rows(few, 1))
     require(torch.allclose(single[0], x[0]), "a row's result depends on the rows beside it")
-    names = fitted.feature_names()
+    facts = fitted.facts()
+    unknown = ", ".join(sorted(set(facts) - {field.name for field in fields(Spec)}))
+    require(not unknown, f"its preprocessor knows facts that no spec has: {unknown}")
+    names, groups = facts.get("feature_names", ()), facts.get("feature_groups", ())
     require(not names or len(names) == x.shape[1], f"{x.shape[1]} columns have {len(names)} names")
+    require(
+        not groups or sum(groups) == x.shape[1], f"{x.shape[1]} columns, {sum(groups)} in groups"
+    )
+    if data.input == "tokens":
+        size = facts.get("vocabulary_size", 0)
+        require(0 <= int(x.min()) <= int(x.max()) < size, f"tokens must be from 0 to {size - 1}")
 
 
 def _fitted(data: Data, examples: Examples) -> Preprocessor:
@@ -151,10 +167,11 @@ def splits(case: Case) -> None:
 def _splits(case: Case) -> Splits:
     _, examples = _load(case)
     data, options = _make(case)
-    entry = registry().find("task", examples.task)
-    return load_splits(
-        data, options, examples.task, unsupervised="unsupervised" in entry.component.tags
-    )
+    unsupervised = not examples.task  # then the targets are none
+    if examples.task:
+        entry = registry().find("task", examples.task)
+        unsupervised = "unsupervised" in entry.component.tags
+    return load_splits(data, options, examples.task, unsupervised=unsupervised)
 
 
 CHECKS = (

@@ -27,7 +27,14 @@ __all__ = [
     "task_for",
 ]
 
-FORMS = ("classification", "multilabel", "regression", "reconstruction", "generation")
+FORMS = (
+    "classification",
+    "multilabel",
+    "regression",
+    "reconstruction",
+    "generation",
+    "language_modelling",
+)
 """Tasks whose targets the kit can make; any other task takes the form of its default loss."""
 
 _SHAPES: dict[InputKind, tuple[int, ...]] = {
@@ -72,15 +79,17 @@ def task_for(entry: Entry) -> str:
     return entry.component.tasks[0] if entry.component.tasks else "classification"
 
 
-def spec_for(task: str, input: InputKind = "features", *, classes: int = 3) -> Spec:
+def spec_for(task: str, input: InputKind | None = None, *, classes: int = 3) -> Spec:
     """Return the spec of a small data set.
 
     Args:
         task: short name or id of the task.
-        input: kind of input.
+        input: kind of input; None takes tokens for language models, features for others.
         classes: how many classes, for classification.
     """
-    form = form_of(task)
+    form, name = form_of(task), registry().find("task", task).component.name
+    if input is None:
+        input = "tokens" if form == "language_modelling" else "features"
     shape = _SHAPES[input]
     names = tuple(f"c{i}" for i in range(4 if form == "multilabel" else classes))
     labelled = form in ("classification", "multilabel")
@@ -89,7 +98,7 @@ def spec_for(task: str, input: InputKind = "features", *, classes: int = 3) -> S
         input=input,
         input_shape=shape,
         output_size=sizes.get(form, math.prod(shape)),
-        task=registry().find("task", task).component.name,
+        task=name,
         class_names=names if labelled else (),
         class_counts=tuple(range(10, 10 + len(names))) if labelled else (),
         feature_names=tuple(f"x{i}" for i in range(shape[0])) if input == "features" else (),
@@ -97,6 +106,7 @@ def spec_for(task: str, input: InputKind = "features", *, classes: int = 3) -> S
         target_mean=(1.0, -2.0) if form == "regression" else (),
         target_scale=(2.0, 0.5) if form == "regression" else (),
         vocabulary_size=_VOCABULARY if input == "tokens" else 0,
+        horizon=2 if name == "forecasting" and input == "sequence" else 0,
     )
 
 

@@ -46,7 +46,8 @@ def _situations(case: Case) -> list[_Situation]:
     found: list[_Situation] = []
     refusal = ""
     for task in promised:
-        if task not in FORMS:
+        # A language model's tokens are classes to the loss.
+        if task not in FORMS or task == "language_modelling":
             continue
         before = len(found)
         for classes in (2, 3) if task == "classification" else (3,):

@@ -90,10 +90,13 @@ def loss_falls(case: Case) -> None:
 
 
 def predicts(case: Case) -> None:
-    """Predictions are finite, one for each row, in float32."""
-    predictions = _Situation(case).predictions()
+    """Predictions are finite, one for each row, in float32 (int64 for texts)."""
+    found = _Situation(case)
+    predictions = found.predictions()
     require(len(predictions) == _SIZE, f"{_SIZE} rows give {len(predictions)} predictions")
-    require(predictions.dtype == torch.float32, f"predictions are {predictions.dtype}")
+    texts = found.task.makes_inputs and found.spec.input == "tokens"
+    dtype = torch.int64 if texts else torch.float32
+    require(predictions.dtype == dtype, f"predictions are {predictions.dtype}, not {dtype}")
     require(bool(torch.isfinite(predictions).all()), "predictions are not finite")
 
 

@@ -23,7 +23,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from dlframe.errors import CheckpointError, StorageError
 
-__all__ = ["BEST", "LAST", "WholeCheckpointIO", "check", "newest", "read"]
+__all__ = ["BEST", "LAST", "WholeCheckpointIO", "check", "digest", "newest", "read"]
 
 BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
 _MANIFEST = "manifest.json"
@@ -103,7 +103,7 @@ def _replace(part: Path, place: Path) -> None:
         known = _manifest(folder)
     except CheckpointError:  # the files it spoke of are unknown from now on, the new one is not
         known = {}
-    new, old = _hash(part), known.get(place.name, [])
+    new, old = digest(part), known.get(place.name, [])
     rotates = place.name == LAST and place.exists() and bool(old)
     if rotates:
         known[PREVIOUS] = [*old, *known.get(PREVIOUS, [])][: 2 * _KNOWN]
@@ -139,7 +139,7 @@ def check(path: Path) -> None:
     """
     if not path.is_file():
         raise CheckpointError(f"the checkpoint {str(path)!r} is missing")
-    found = _hash(path)  # before the manifest, which would not know a file written in between
+    found = digest(path)  # before the manifest, which would not know a file written in between
     known = _manifest(path.parent).get(path.name)
     if known is None:
         _load(path)
@@ -192,7 +192,8 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
     return None, said
 
 
-def _hash(path: Path) -> str:
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -3,7 +3,7 @@
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,13 @@ from dlframe.errors import ConfigError, Stopped
 from dlframe.plugin import registry
 from dlframe.training.build import build, needs_closure
 from dlframe.training.checkpoint import WholeCheckpointIO
+from dlframe.training.freezing import freezing_of
 from dlframe.training.interruption import Interruption
+from dlframe.training.layers import LayerWatch, layers_of
 from dlframe.training.loader import TensorLoader
 from dlframe.training.module import TrainingModule
 from dlframe.training.precision import QuietPrecision
-from dlframe.training.prepare import CHECKPOINT, Parts, load_weights
+from dlframe.training.prepare import CHECKPOINT, Parts, is_trained, load_weights
 from dlframe.training.progress import ProgressBar
 from dlframe.training.saving import Saving
 from dlframe.training.splits import Part
@@ -56,6 +58,7 @@ class Fit:
         folder: where checkpoints and the profiler's report go.
         log: receives metrics and the number of optimizer steps.
         watched: decides after each validation whether training goes on; None lets it.
+        callbacks: further ones.
     """
 
     def __init__(
@@ -64,13 +67,18 @@ class Fit:
         folder: Path,
         log: Callable[[dict[str, float], int], None],
         watched: Watched | None = None,
+        callbacks: Sequence[L.Callback] = (),
     ) -> None:
         self.parts, self.folder, self.watched = parts, folder, watched
         self.options: dict[str, Any] = parts.config["trainer"]
         self._interruption, self._io = Interruption(), WholeCheckpointIO()
-        callbacks = [c for r in parts.regularizers for c in r.callbacks()]
+        callbacks = [*callbacks, *(c for r in parts.regularizers for c in r.callbacks())]
         if watched is not None:
             callbacks.append(watched)
+        freezing = freezing_of(self.options, parts.network, parts.task.players(parts.network))
+        if freezing is not None:
+            freezing.apply(0)
+            callbacks.append(freezing)
         batchwise = any(_overrides_batch_hooks(callback) for callback in callbacks)
         self.trainer = self._trainer(callbacks)
         listening = batchwise or self.options["profiler"]
@@ -90,7 +98,7 @@ class Fit:
             self.trainer.callbacks.insert(0, bar)  # type: ignore[attr-defined]
 
     def fit(self, resume: Path | None = None) -> None:
-        """Train.
+        """Train; a network without anything to train is validated and kept as it is.
 
         Args:
             resume: a checkpoint to go on from, written by this training before it was interrupted.
@@ -101,18 +109,22 @@ class Fit:
             KeyboardInterrupt: the user stopped it.
         """
         with self._running():
-            self.trainer.fit(
-                self.module,
-                train_dataloaders=self.loaders["train"],
-                val_dataloaders=self.loaders["val"],
-                ckpt_path=resume,
-                weights_only=True,
-            )
+            trains = is_trained(self.parts.network)
+            if trains:
+                self.trainer.fit(
+                    self.module,
+                    train_dataloaders=self.loaders["train"],
+                    val_dataloaders=self.loaders["val"],
+                    ckpt_path=resume,
+                    weights_only=True,
+                )
             self._io.wait()
             best = self.folder / CHECKPOINT
-            if self.options["checkpoint"] and not best.is_file():
-                # Training ended before the first validation was due, by time or by eval_every.
+            missing = self.options["checkpoint"] and not best.is_file()
+            if missing or not trains:
+                # Without training, or it ended before the first validation: by time or eval_every.
                 self.trainer.validate(self.module, self.loaders["val"], verbose=False)
+            if missing:
                 self.trainer.save_checkpoint(best)
                 self._io.wait()
 
@@ -150,9 +162,9 @@ class Fit:
         options, task = self.options, self.parts.task
         if options["checkpoint"]:
             callbacks = [*callbacks, self._saving()]
-        players = len(task.players(self.parts.network))
+        players = task.players(self.parts.network)
         strategy: Any = options["strategy"]
-        if strategy == "ddp" and players > 1:
+        if strategy == "ddp" and (len(players) > 1 or options["freeze"]):
             strategy = DDPStrategy(find_unused_parameters=True)
         profiler: Any = None
         if options["profiler"]:
@@ -164,8 +176,7 @@ class Fit:
                 strategy=strategy,
                 precision=options["precision"],
                 max_epochs=options["max_epochs"],
-                # In manual optimization Lightning counts the steps of every optimizer.
-                max_steps=options["max_steps"] * (players if options["max_steps"] > 0 else 1),
+                max_steps=_moves(options["max_steps"], [task.every(name) for name in players]),
                 max_time=options["max_time"],
                 deterministic=options["deterministic"],
                 check_val_every_n_epoch=options["eval_every"],
@@ -207,6 +218,8 @@ class Fit:
             raise ConfigError(
                 "trainer.precision=16-mixed needs a GPU; set trainer.precision=bf16-mixed"
             )
+        if not is_trained(self.parts.network):
+            return
         for part in self.parts.task.players(self.parts.network).values():
             optimizer = _optimizer(config, list(part.parameters()))
             name = config["optimizer"]["component"]
@@ -242,7 +255,7 @@ class Fit:
         config, options = self.parts.config, self.options
         scheduler = registry().find("scheduler", config["scheduler"]["component"]).component
         steps = options["steps_per_call"]
-        network = self.parts.network
+        network, layers = self.parts.network, self._watch()
         if options["channels_last"]:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if options["compile"]:
@@ -260,7 +273,32 @@ class Fit:
             steps_per_call=1 if batchwise else None if steps == "auto" else steps,
             channels_last=options["channels_last"],
             log=log,
+            layers=layers,
             interruption=self._interruption,
+        )
+
+    def _watch(self) -> LayerWatch | None:
+        """Return what measures the layers, in the process that records."""
+        options, loader = self.options, self.loaders["train"]
+        if not options["watch"]:
+            return None
+        if options["compile"]:
+            raise ConfigError(
+                "trainer.watch looks into layers that trainer.compile melts together; set one of "
+                "them to false"
+            )
+        if not self.trainer.is_global_zero:
+            return None
+        with torch.random.fork_rng(devices=[]):  # the training's numbers are not those of a probe
+            activation = type(build("activation", self.parts.config["activation"]))
+        network, accumulate = self.parts.network, options["accumulate"]
+        per_epoch = -(-loader.batches // accumulate)
+        whole = loader.rows // (loader.batch_size * accumulate)
+        return LayerWatch(
+            layers_of(network, self.parts.task.players(network), activation),
+            per_epoch=per_epoch,
+            whole=max(1, min(whole, per_epoch)),
+            every=options["watch_every"],
         )
 
     def _loaders(self) -> dict[str, TensorLoader]:
@@ -277,7 +315,9 @@ class Fit:
             "world_size": self.trainer.world_size,
         }
         limit, seed = options["limit_train"], self.parts.config["seed"]
-        loader = self._loader(train, size, limit, shuffle=not overfit, seed=seed, **share)
+        balanced = self._is_balanced()
+        options_of_order = {"shuffle": not overfit, "seed": seed, "balanced": balanced}
+        loader = self._loader(train, size, limit, **options_of_order, **share)
         if options["max_steps"] > 0:
             steps = -(-loader.batches // options["accumulate"])
             epochs, rest = divmod(options["max_steps"], steps)
@@ -288,6 +328,18 @@ class Fit:
             rows = max(1, min(1024, _EVALUATION_NUMBERS // max(1, part.x[0].numel())))
             loaders[name] = self._loader(part, rows, options["limit_eval"], **share)
         return loaders
+
+    def _is_balanced(self) -> bool:
+        """Whether as many examples of each class are drawn; refuses that where there are no classes."""
+        if self.parts.config["data"]["sampler"] != "balanced":
+            return False
+        y = self.parts.splits.train.y
+        if not self.parts.splits.spec.class_names or y.ndim != 1 or y.is_floating_point():
+            raise ConfigError(
+                "data.sampler=balanced needs one class for each example; the task is "
+                f"{self.parts.splits.spec.task}: leave it out"
+            )
+        return True
 
     def _loader(self, part: Part, size: int, limit: int | None, **options: Any) -> TensorLoader:
         device = self.trainer.strategy.root_device
@@ -345,3 +397,11 @@ def _profiler(name: str, folder: Path) -> Any:
         "pytorch": profilers.PyTorchProfiler,
     }
     return makers[name](dirpath=folder, filename="profile")
+
+
+def _moves(steps: int, every: Sequence[int]) -> int:
+    """Return how many moves of all players there are in so many steps; -1 has no limit.
+
+    It is what Lightning counts in manual optimization: the steps of every optimizer.
+    """
+    return sum(-(-steps // each) for each in every) if steps > 0 else steps

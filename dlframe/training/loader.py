@@ -74,6 +74,7 @@ class TensorLoader:
         world_size: processes that train together.
         limit: batches per epoch at most.
         most: batches of all epochs together at most, so that the last epoch ends where training does.
+        balanced: draw as many rows of each class in ``y``, instead of each row once.
 
     Attributes:
         steps_per_call: batches per chunk; may be changed at any time.
@@ -94,6 +95,7 @@ class TensorLoader:
         world_size: int = 1,
         limit: int | None = None,
         most: int | None = None,
+        balanced: bool = False,
     ) -> None:
         assert len(x) == len(y)
         assert len(x) > 0
@@ -101,6 +103,10 @@ class TensorLoader:
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
         self.limit, self.most = limit, most
+        # On the CPU, where orders are drawn, so that they are the same on any device.
+        self._classes = (
+            [torch.nonzero(y.cpu() == c)[:, 0] for c in torch.unique(y.cpu())] if balanced else []
+        )
         self.steps_per_call = 1
         self.epoch, self.start = 0, 0
         self.seconds = 0.0
@@ -121,7 +127,7 @@ class TensorLoader:
         total = len(self.x)
         if self.shuffle:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-            order = torch.randperm(total, generator=generator)
+            order = self._draw(total, generator)
         else:
             order = torch.arange(total)
         if self.world_size > 1:  # the first rows fill up, so that all processes take equal steps
@@ -132,6 +138,19 @@ class TensorLoader:
             batches = min(batches, max(0, self.most - self.epoch * batches))
         bounds = _bounds(len(order), self.batch_size)[:batches]
         return order[: bounds[-1][1] if bounds else 0]
+
+    def _draw(self, total: int, generator: torch.Generator) -> Tensor:
+        if not self._classes:
+            return torch.randperm(total, generator=generator)
+        drawn, count = [], len(self._classes)
+        for number, rows in enumerate(self._classes):
+            # Where the rows cannot be shared out evenly, another class gets more in the next epoch.
+            wanted = total // count + ((number + self.epoch) % count < total % count)
+            rounds = -(-wanted // len(rows))
+            orders = [torch.randperm(len(rows), generator=generator) for _ in range(rounds)]
+            drawn.append(rows[torch.cat(orders)[:wanted]])
+        chosen = torch.cat(drawn)
+        return chosen[torch.randperm(total, generator=generator)]
 
     def __iter__(self) -> Iterator[Chunk]:
         order = self.order().to(self.x.device)

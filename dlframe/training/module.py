@@ -13,14 +13,16 @@ import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler
 
-from dlframe.errors import TrainingDivergedError
 from dlframe.interfaces import Batch, Regularizer, Task
 from dlframe.training.build import needs_closure
+from dlframe.training.finite import check_finite
 from dlframe.training.interruption import Interruption
+from dlframe.training.layers import LayerWatch, loss_scale
 from dlframe.training.loader import Chunk, TensorLoader
 from dlframe.training.pace import Pace
+from dlframe.training.schedules import move
 from dlframe.training.state import keep, restore, set_random_state
 from dlframe.training.sums import EpochSums, EvaluationSums
 
@@ -48,6 +50,7 @@ class TrainingModule(L.LightningModule):
         steps_per_call: optimizer steps per Lightning batch; None adapts.
         channels_last: memory format of image batches.
         log: receives metrics and the number of optimizer steps so far.
+        layers: measures the layers; None measures nothing.
         interruption: asks the training to stop.
 
     Attributes:
@@ -73,6 +76,7 @@ class TrainingModule(L.LightningModule):
         steps_per_call: int | None = None,
         channels_last: bool = False,
         log: Log = lambda metrics, step: None,
+        layers: LayerWatch | None = None,
         interruption: Interruption | None = None,
     ) -> None:
         super().__init__()
@@ -86,7 +90,7 @@ class TrainingModule(L.LightningModule):
         self.steps = 0
         self.history: list[dict[str, float]] = []
         self._make_optimizer, self._make_scheduler = optimizer, scheduler
-        self.per_step, self._log = per_step, log
+        self.per_step, self._log, self.layers = per_step, log, layers
         self._interruption = interruption or Interruption()
         self.train_metrics = task.metrics("train")
         self.sums = EpochSums(self.train_metrics)
@@ -96,6 +100,7 @@ class TrainingModule(L.LightningModule):
         self._test_sums = EvaluationSums("test", self.test_metrics)
         self.test_outputs: list[tuple[Tensor, Tensor]] = []
         self._pending = 0
+        self._counted: dict[str, float] = {}
         self.position = (0, 0)
         self.resumed: dict[str, Any] | None = None
         self._epoch_started, self._steps_before = 0.0, 0
@@ -147,6 +152,11 @@ class TrainingModule(L.LightningModule):
             id(optimizer.optimizer): part
             for part, (_, optimizer) in zip(parts.values(), self._players, strict=True)
         }
+        for name, optimizer in self._players:
+            if self.task.every(name) > 1:
+                # Torch warns where a schedule moves first, as it does if training goes on between
+                # two moves of a player that waits.
+                optimizer.optimizer._opt_called = True  # type: ignore[attr-defined]
         self._closures = {
             name: needs_closure(optimizer.optimizer) for name, optimizer in self._players
         }
@@ -182,7 +192,13 @@ class TrainingModule(L.LightningModule):
             losses.append(loss)
             if predicted is not None and batch.clean:
                 self.sums.predicted(predicted, batch.y)
-        self._check_finite(torch.stack(losses))
+        check_finite(
+            torch.stack(losses),
+            steps=self.steps,
+            accumulate=self.accumulate,
+            epoch=self.current_epoch + 1,
+            over_processes=self._over_processes if self.distributed else None,
+        )
         self.position = (chunk.epoch, chunk.stop)
         self._learn_pace(time.perf_counter() - started, len(batches))
 
@@ -201,10 +217,14 @@ class TrainingModule(L.LightningModule):
             batch = regularizer.on_batch(
                 batch, lambda b: self.task.step(self.network, b, first).loss
             )
+        if self.layers is not None and self._pending == 0:
+            self.layers.begin(self.steps + 1)
         self._pending += 1
         stepping = last or self._pending == self.accumulate
         total, predicted = None, None
         for name, optimizer in self._players:
+            if self.steps % self.task.every(name):
+                continue
             loss, found = self._play(name, optimizer, batch, stepping)
             total = loss if total is None else total + loss
             predicted = predicted if found is None else found
@@ -213,11 +233,13 @@ class TrainingModule(L.LightningModule):
         if stepping:
             self._pending = 0
             self.steps += 1
+            if self.layers is not None and self.layers.measuring:
+                self._record(self.layers.end(self.current_epoch + 1, self.steps))
             with torch.no_grad():
                 for regularizer in self._after_step:
                     regularizer.after_step(self.network)
             if self.per_step:
-                self._move_schedules()
+                move(self.lr_schedulers())
         return total, predicted, batch
 
     def _play(
@@ -263,21 +285,11 @@ class TrainingModule(L.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Let regularizers change the gradients of the part that is about to move."""
+        if self.layers is not None and self.layers.measuring:
+            scale = loss_scale(self.trainer, optimizer)
+            self.layers.gradients(self._parts[id(optimizer)], scale)
         for regularizer in self._on_gradients:
             regularizer.on_gradients(self._parts[id(optimizer)])
-
-    def _check_finite(self, losses: Tensor) -> None:
-        wrong = ~torch.isfinite(losses)
-        if self.distributed:  # one process that stopped alone would leave the others waiting
-            wrong = self._over_processes(wrong.int()) > 0
-        if bool(wrong.any()):
-            first = int(wrong.nonzero()[0])
-            step = self.steps - (len(losses) - 1 - first) // self.accumulate
-            raise TrainingDivergedError(
-                f"the training loss became {float(losses[first])} at optimizer step {step} (epoch "
-                f"{self.current_epoch + 1}); try a lower optimizer.lr, trainer.gradient_clip=1, or "
-                "check the data for extreme values"
-            )
 
     def _learn_pace(self, seconds: float, batches: int) -> None:
         if self.distributed and self._pace.adapts:
@@ -286,31 +298,23 @@ class TrainingModule(L.LightningModule):
             seconds /= self.trainer.world_size
         self._pace.took(seconds, batches)
 
-    def _move_schedules(self, value: float | None = None) -> None:
-        schedules = self.lr_schedulers()
-        for schedule in schedules if isinstance(schedules, list) else [schedules]:
-            if isinstance(schedule, ReduceLROnPlateau):
-                if value is not None:
-                    schedule.step(value)
-            elif schedule is not None and value is None:
-                schedule.step()
-
     def on_train_epoch_end(self) -> None:
         """Report the epoch and move schedules that follow epochs."""
         results = self.sums.results(self._added_up)
         values = {f"train/{key}": value for key, value in results.items()}
         self.log_dict(values, sync_dist=self.distributed)
-        seconds = time.perf_counter() - self._epoch_started
         optimizer = self._players[0][1].optimizer
         values["optim/lr"] = float(optimizer.param_groups[0]["lr"])
-        values["perf/steps_per_second"] = (self.steps - self._steps_before) / max(seconds, 1e-9)
-        per_step = self.accumulate * self.sums.rows / self.sums.batches * self.trainer.world_size
-        values["perf/samples_per_second"] = values["perf/steps_per_second"] * per_step
+        steps = self.steps - self._steps_before
+        seconds = max(time.perf_counter() - self._epoch_started, 1e-9)
+        rows = self.accumulate * self.sums.rows / self.sums.batches * self.trainer.world_size
+        values["perf/steps_per_second"] = steps / seconds
+        values["perf/samples_per_second"] = rows * steps / seconds
         values["perf/data_seconds"], self.loader.seconds = self.loader.seconds, 0.0
         values["epoch"] = self.current_epoch + 1
         self._record(values)
         if not self.per_step:
-            self._move_schedules()
+            move(self.lr_schedulers())
         self.position = (self.current_epoch + 1, 0)
 
     def _record(self, values: dict[str, float]) -> None:
@@ -325,14 +329,17 @@ class TrainingModule(L.LightningModule):
             for buffer in self.network.buffers():
                 torch.distributed.broadcast(buffer, src=0)
 
-    def _evaluate(self, chunk: Chunk, sums: EvaluationSums) -> tuple[Tensor, Tensor]:
-        self._interruption.check(patience=_PATIENCE if self.trainer.validating else 0.0)
+    def _prepared(self, chunk: Chunk) -> Batch:
         # A process whose share holds nothing to count still runs the network, as the others do.
         rows = chunk.counted or len(chunk.x)
         batch = Batch(chunk.x[:rows], chunk.y[:rows])
         if self.channels_last and batch.x.ndim == 4:
             batch.x = batch.x.contiguous(memory_format=torch.channels_last)
-        batch = self.task.prepare(batch)
+        return self.task.prepare(batch)
+
+    def _evaluate(self, chunk: Chunk, sums: EvaluationSums) -> tuple[Tensor, Tensor]:
+        self._interruption.check(patience=_PATIENCE if self.trainer.validating else 0.0)
+        batch = self._prepared(chunk)
         loss, predictions = self.task.evaluate(self.network, batch)
         predictions, targets = predictions.float()[: chunk.counted], batch.y[: chunk.counted]
         sums.add(loss, predictions, targets)
@@ -343,8 +350,12 @@ class TrainingModule(L.LightningModule):
         self._begin(self._val_sums)
 
     def validation_step(self, chunk: Chunk, index: int) -> None:
-        """Evaluate one batch."""
+        """Evaluate one batch; of the first, count the units that never fire."""
         self._evaluate(chunk, self._val_sums)
+        if index == 0 and self.layers is not None and self.layers.asks:
+            batch = self._prepared(chunk)
+            self.layers.count(lambda: self.task.evaluate(self.network, batch))
+            self._counted = self.layers.counted()
 
     def on_validation_epoch_end(self) -> None:
         """Report the validation part."""
@@ -352,10 +363,11 @@ class TrainingModule(L.LightningModule):
         self.log_dict(values, sync_dist=self.distributed)
         if self.trainer.sanity_checking:
             return
-        self._record(values)
+        self._record(values | self._counted)
+        self._counted = {}
         monitored = values.get(self.task.monitor)
         if monitored is not None and not self.per_step:
-            self._move_schedules(monitored if self.task.mode == "min" else -monitored)
+            move(self.lr_schedulers(), monitored if self.task.mode == "min" else -monitored)
 
     def on_test_epoch_start(self) -> None:
         """Prepare to evaluate the test part."""

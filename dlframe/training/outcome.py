@@ -1,18 +1,23 @@
 """What a training came to."""
 
+import math
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from dlframe.interfaces import Task
 from dlframe.tracking.earlier import earlier
 from dlframe.tracking.spool import Spool
+from dlframe.training import diagnosis
+from dlframe.training.case import Finding
 from dlframe.training.record import PRUNED
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Run", "finished"]
+__all__ = ["Run", "best_of", "finished"]
 
 
 @dataclass(slots=True)
@@ -31,6 +36,7 @@ class Run:
         note: what the user should know, such as a backlog of undelivered records.
         summaries: the single values that are recorded beside the metrics: ``cost/*`` and ``final/*``.
         pruned: whether it was stopped early, as one that was not worth its end.
+        findings: what ailed the training, the most telling first; empty for a healthy one.
     """
 
     id: str
@@ -44,6 +50,7 @@ class Run:
     note: str | None = None
     summaries: dict[str, float] = field(default_factory=dict)
     pruned: bool = False
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def history(self) -> "pd.DataFrame":
@@ -72,4 +79,16 @@ def finished(folder: Path) -> Run:
         seconds=recorded.get("cost/seconds", 0.0),
         summaries={key: value for key, value in recorded.items() if key.startswith(single)},
         pruned=any(PRUNED in values for values in tags),
+        findings=diagnosis.read(folder),
     )
+
+
+def best_of(epochs: Sequence[Mapping[str, float]], task: Task) -> dict[str, float]:
+    """Return the validation metrics of the epoch whose weights were kept, as ``best/val_*``."""
+    sign = 1.0 if task.mode == "min" else -1.0
+    seen = [v for v in epochs if task.monitor in v and not math.isnan(v[task.monitor])]
+    if not seen:
+        return {}
+    best = min(seen, key=lambda values: sign * values[task.monitor])
+    found = {f"best/{k.replace('/', '_')}": v for k, v in best.items() if k.startswith("val/")}
+    return found | {"best/epoch": best["epoch"], "best/step": best["step"]}

@@ -88,12 +88,12 @@ class Predictor:
         return torch.cat(found)
 
     def sample(self, count: int, *, seed: int = 0) -> NDArray[Any]:
-        """Return ``count`` generated samples ``[count, *input_shape]`` of a generative model.
+        """Return ``count`` samples of a generative model, in the data's units.
 
         Raises:
             DataError: the model does not generate from noise.
         """
-        return self.outputs(self.noise(count, seed=seed)).numpy()
+        return self.predict(self.noise(count, seed=seed))
 
     def noise(self, count: int, *, seed: int = 0) -> NDArray[Any]:
         """Return standard normal rows ``[count, latent_size]`` for a generative model."""
@@ -109,12 +109,29 @@ class Predictor:
         return size
 
     def predict_frame(self, x: Rows | ArrayLike) -> pd.DataFrame:
-        """Return predictions as a table with named columns, one row per input row."""
-        return pd.DataFrame(dict(self._parts.task.columns(self.outputs(x))))
+        """Return predictions as a table with named columns.
+
+        One row per input row, unless the data component presents them otherwise.
+        """
+        outputs = self.outputs(x)
+        if self._parts.task.makes_inputs:
+            rows = self._parts.preprocessor.invert(outputs)
+            if isinstance(rows, pd.DataFrame):
+                return rows
+            outputs = torch.from_numpy(rows)
+        table = pd.DataFrame(dict(self._parts.task.columns(outputs)))
+        rows = x if isinstance(x, (np.ndarray, pd.DataFrame)) else np.asarray(x)
+        return self._parts.data.present(rows, table)
 
     def predict(self, x: Rows | ArrayLike) -> NDArray[Any]:
-        """Return predictions: class names ``[N]``, values ``[N]`` or ``[N, T]``, or samples."""
+        """Return predictions: class names ``[N]``, values ``[N]`` or ``[N, T]``, or what was made.
+
+        What a model makes, such as reconstructions, is in the data's units: ``[N, *input_shape]``, or
+        the columns of a table.
+        """
         outputs = self.outputs(x)
+        if self._parts.task.makes_inputs:
+            return np.asarray(self._parts.preprocessor.invert(outputs))
         if self.spec.class_names and "prediction" in (columns := self._parts.task.columns(outputs)):
             return np.asarray(columns["prediction"])
         values = outputs.numpy()

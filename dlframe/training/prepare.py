@@ -1,6 +1,7 @@
 """From a validated config to everything a training needs, and back from a recorded folder."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,16 @@ from dlframe.training.build import (
     build_task,
 )
 from dlframe.training.checkpoint import BEST, read
+from dlframe.training.origin import Origin
 from dlframe.training.splits import Splits, load_splits
 
 __all__ = [
     "CHECKPOINT",
     "Parts",
     "Rebuilt",
+    "is_trained",
     "load_data",
+    "network_weights",
     "prepare",
     "read_config",
     "rebuild",
@@ -49,6 +53,7 @@ class Parts:
         task: step, prediction and metrics.
         network: built and initialized.
         regularizers: in order.
+        origin: where weights come from that it begins with; None where they are drawn.
     """
 
     config: dict[str, Any]
@@ -56,6 +61,7 @@ class Parts:
     task: Task
     network: nn.Module
     regularizers: list[Regularizer]
+    origin: Origin | None = None
 
 
 def load_data(config: dict[str, Any]) -> tuple[dict[str, Any], Splits]:
@@ -90,12 +96,23 @@ def prepare(config: dict[str, Any]) -> Parts:
     task.loss.check(task.targets(Batch(splits.train.x, splits.train.y)))
     regularizers = build_regularizers(config)
     network = build_network(config, splits.spec, task, regularizers)
-    if not any(parameter.requires_grad for parameter in network.parameters()):
+    if not is_trained(network) and not _is_untrained(config):
         raise ConfigError(
             f"the network of {config['architecture']['component']!r} has nothing to train; "
-            "give it parameters"
+            "give it parameters, or declare it with the tag 'untrained'"
         )
     return Parts(config, splits, task, network, regularizers)
+
+
+def is_trained(network: nn.Module) -> bool:
+    """Whether the network has a parameter that an optimizer would move."""
+    return any(parameter.requires_grad for parameter in network.parameters())
+
+
+def _is_untrained(config: dict[str, Any]) -> bool:
+    """Whether the architecture is meant to have nothing to train, and not frozen by mistake."""
+    entry = registry().find("architecture", config["architecture"]["component"])
+    return "untrained" in entry.component.tags
 
 
 def save(folder: Path, parts: Parts) -> None:
@@ -175,8 +192,11 @@ def load_weights(path: Path, network: nn.Module) -> None:
     Raises:
         CheckpointError: it is missing or damaged.
     """
-    state = read(path)["state_dict"]
+    network.load_state_dict(network_weights(read(path)))
+
+
+def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the network's parameters and buffers, by their names in the network."""
     prefix = "network."
-    network.load_state_dict(
-        {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    )
+    state = checkpoint["state_dict"]
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

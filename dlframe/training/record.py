@@ -4,11 +4,12 @@ import errno
 import hashlib
 import json
 import resource
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ import torch
 
 from dlframe.config.differences import differences
 from dlframe.config.validate import chosen, effective
+from dlframe.errors import TrainingDivergedError
 from dlframe.interfaces import Batch
 from dlframe.tracking import note
 from dlframe.tracking.earlier import Earlier
@@ -24,9 +26,11 @@ from dlframe.tracking.recorder import Recorder
 from dlframe.tracking.redaction import redacted_values
 from dlframe.tracking.where import root_option
 from dlframe.tracking.whole import write_whole
-from dlframe.training import figures
+from dlframe.training import diagnosis, figures
+from dlframe.training.case import Case, Finding
 from dlframe.training.checkpoint import LAST
 from dlframe.training.data_facts import data_line, record_data
+from dlframe.training.layer_figures import layer_figures
 from dlframe.training.module import TrainingModule
 from dlframe.training.predictor import Predictor
 from dlframe.training.prepare import CHECKPOINT, Parts
@@ -42,6 +46,7 @@ _CONFIG = (
     "config.yaml", "overrides.json", "differences.json", "spec.json", "preprocessing", "schema.json",
     "splits.json", "splits.npz", "environment.json", "network.txt",
 )  # fmt: skip
+_TRANSFER = "transfer.json"
 _EXPERIMENT_NOTE = (
     "Runs of `dlframe train`. Each run's note says what it reached, what it changed, and how to train "
     "it again. `best/*`, `final/*` and `cost/*` are single values for comparison; `train/*`, `val/*` "
@@ -60,6 +65,7 @@ class Context(TypedDict):
         again: whether it goes on with a run that was interrupted.
         replay_of: folder of the run that it is to repeat.
         tags: of the run, beside those of its config.
+        attached: files that it is to keep with its config.
         watch: address at which another process hears of each validation; None where that is nobody,
             or this process.
     """
@@ -71,6 +77,7 @@ class Context(TypedDict):
     again: bool
     replay_of: str | None
     tags: dict[str, str]
+    attached: NotRequired[list[str]]
     watch: str | None
 
 
@@ -83,6 +90,9 @@ class RunRecord:
         folder: the run's folder.
         context: how it came about.
         before: what is recorded of it already.
+
+    Attributes:
+        findings: what ailed the training, once it has ended.
     """
 
     def __init__(
@@ -91,6 +101,7 @@ class RunRecord:
         self.recorder, self.parts, self.folder, self.context = recorder, parts, folder, context
         self._before = before
         self._behind: _Behind | None = None
+        self.findings: list[Finding] = []
 
     def describe(self) -> None:
         """Record what decides the result: config, data, code, versions and machine."""
@@ -112,6 +123,12 @@ class RunRecord:
         x, y = self.parts.splits.train.x, self.parts.splits.train.y
         table = summarize(self.parts.network, self.parts.task, Batch(x, y))
         write_whole(self.folder / "network.txt", table)
+        if self.parts.origin is not None:
+            write_whole(self.folder / _TRANSFER, self.parts.origin.to_json())
+            recorder.artifact(self.folder / _TRANSFER, "config")
+        for path in self.context.get("attached", ()):
+            own = Path(shutil.copy(path, self.folder))
+            recorder.artifact(own, "config")
         record_data(recorder, self.parts, self.folder)
         for name in _CONFIG:
             recorder.artifact(self.folder / name, "config")
@@ -153,8 +170,18 @@ class RunRecord:
             "dlframe.data_fingerprint": self.parts.splits.summary["fingerprint"],
             "dlframe.primary_metric": task.monitor,
             "dlframe.primary_mode": task.mode,
+            **(self.parts.origin.tags() if self.parts.origin else {}),
+            **self._fold_tag(),
             **({"dlframe.replay_of": Path(replayed).name} if replayed else {}),
         }
+
+    def _fold_tag(self) -> dict[str, str]:
+        """Say which part the fold is, on which depends what can be said of several."""
+        summary = self.parts.splits.summary
+        if summary["fold"] is None:
+            return {}
+        fixed = "validation" if summary["fixed_test"] else "test"
+        return {"dlframe.fold": "time" if summary["in_time"] else fixed}
 
     def _experiment_tags(self) -> dict[str, Any]:
         task = self.parts.task
@@ -208,6 +235,9 @@ class RunRecord:
         summaries = final | self._costs(module, seconds)
         self._metrics(best | summaries, 0)
         self._draw(module)
+        self._record_layers(module)
+        if not pruned:
+            self._diagnose(module)
         if pruned:
             said = f"stopped after epoch {module.history[-1]['epoch']} by the pruner of its study"
             self.recorder.tags({"optuna.state": "PRUNED", PRUNED: said})
@@ -220,7 +250,7 @@ class RunRecord:
         if new := self._before.changed(values, step):
             self.recorder.metrics(new, step)
 
-    def stop(self, module: TrainingModule) -> None:
+    def stop(self, module: TrainingModule, reason: BaseException) -> None:
         """Record what there is of a run that failed or was stopped; never raises."""
         if not self.folder.is_dir():  # it could not even be made
             return
@@ -228,6 +258,9 @@ class RunRecord:
             if self._behind is not None:
                 self._behind.join()
             self._draw(module)
+            self._record_layers(module)
+            if isinstance(reason, TrainingDivergedError):
+                self._diagnose(module, str(reason))
             last = self.folder / CHECKPOINT.parent / LAST
             if last.is_file():
                 self.recorder.checkpoint("last", last, step=module.steps)
@@ -259,6 +292,8 @@ class RunRecord:
             drawn = {}
             if curves := figures.learning_curves(module.history, task):
                 drawn["learning_curves"] = curves
+            if module.layers is not None:
+                drawn |= layer_figures(module.layers.rows())
             if module.test_outputs:
                 predictions = torch.cat([p for p, _ in module.test_outputs])
                 drawn |= task.figures(predictions, torch.cat([t for _, t in module.test_outputs]))
@@ -269,6 +304,28 @@ class RunRecord:
         except Exception as error:  # a picture is not worth a trained network
             self.recorder.tags({"dlframe.figures": f"not drawn: {type(error).__name__}: {error}"})
             print(f"dlframe: the figures could not be drawn: {error}", file=sys.stderr)
+
+    def _record_layers(self, module: TrainingModule) -> None:
+        if module.layers is not None and (rows := module.layers.rows()):
+            path = self.folder / "layers.csv"
+            write_whole(path, pd.DataFrame(rows).to_csv(index=False))
+            self.recorder.artifact(path)
+
+    def _diagnose(self, module: TrainingModule, error: str | None = None) -> None:
+        parts, spec = self.parts, self.parts.splits.spec
+        case = Case(
+            config=parts.config,
+            history=module.history,
+            rows=module.layers.rows() if module.layers is not None else (),
+            class_counts=spec.class_counts,
+            scaled=bool(spec.target_scale),
+            players=len(parts.task.players(parts.network)),
+            error=error,
+        )
+        self.findings = diagnosis.diagnose(case)
+        if self.findings:
+            self.recorder.artifact(diagnosis.write(self.findings, self.folder))
+            self.recorder.tags({diagnosis.TAG: diagnosis.tag(self.findings)})
 
     def _record_weights(
         self, module: TrainingModule, step: int, tested: Mapping[str, float]

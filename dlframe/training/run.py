@@ -1,7 +1,6 @@
 """A run: from a composed config to a recorded result, whatever happens on the way."""
 
 import gc
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -29,8 +28,8 @@ from dlframe.tracking.spool import FILE, Spool
 from dlframe.training.channel import Channel, Report, heard
 from dlframe.training.ending import advice, is_stop, report, signal_of, translated
 from dlframe.training.fit import Fit
-from dlframe.training.outcome import Run, finished
-from dlframe.training.prepare import Parts, prepare, read_config, save
+from dlframe.training.outcome import Run, best_of, finished
+from dlframe.training.prepare import prepare, read_config, save
 from dlframe.training.processes import read_order, report_result, run_apart
 from dlframe.training.record import Context, RunRecord
 from dlframe.training.resume import (
@@ -39,6 +38,7 @@ from dlframe.training.resume import (
     recorded_threads,
     unfinished_like,
 )
+from dlframe.training.transfer import begin_with, pin
 from dlframe.training.watched import Watched
 
 __all__ = ["execute", "execute_rank", "execute_trial", "resume"]
@@ -51,6 +51,7 @@ def execute(
     command: Sequence[str] = (),
     parent: str | None = None,
     replay_of: Path | None = None,
+    attached: Sequence[Path] = (),
     wait: bool = True,
 ) -> Run:
     """Train, test and record one run.
@@ -61,6 +62,7 @@ def execute(
         command: the command line, for the record.
         parent: id of the multirun that it is a part of.
         replay_of: folder of the run that it is to repeat, on the same data.
+        attached: files that it is to keep with its config.
         wait: whether to wait at the end until all is delivered; False leaves that to the multirun.
 
     Raises:
@@ -68,6 +70,7 @@ def execute(
         KeyboardInterrupt: the user stopped it; the run is recorded as KILLED.
     """
     checked = validate(config)
+    pin(checked, replay_of)
     for folder in unfinished_like(checked) if checked["resume"] == "auto" else ():
         try:
             return resume(folder, command=command, parent=parent, wait=wait)
@@ -81,6 +84,7 @@ def execute(
         again=False,
         replay_of=str(replay_of) if replay_of else None,
         tags={},
+        attached=[str(path) for path in attached],
         watch=None,
     )
     return _execute(checked, new_uid(), context)
@@ -112,6 +116,7 @@ def execute_trial(
         KeyboardInterrupt: it was asked to stop; the run is recorded as KILLED.
     """
     checked = validate(config)
+    pin(checked)
     folder = Path(checked["tracking"]["root"]).absolute() / uid
     again = (folder / FILE).is_file()
     if again and checked["trainer"]["threads"] is None:
@@ -236,6 +241,8 @@ def _record(
         )
     if context["again"] or context["replay_of"]:
         check_data(Path(context["replay_of"] or run.folder), fit.parts)
+    if checkpoint is None:
+        begin_with(fit.parts, context["replay_of"])
     recorder = Recorder(
         Path(tracking["root"]),
         uri=tracking["uri"],
@@ -259,11 +266,13 @@ def _record(
         _make_folder(run.folder)
         if record is not None:
             console.keep(run.folder / CONSOLE)
+            if fit.parts.origin is not None:
+                fit.parts.origin.tell()
         _train(run, fit, record, checkpoint, before)
     except BaseException as error:
         run.status = "KILLED" if is_stop(error) else "FAILED"
         if record is not None:
-            record.stop(fit.module)
+            record.stop(fit.module, error)
         console.close("stopped" if is_stop(error) else report(error))
         recorder.finish(run.status, None if is_stop(error) else redacted(report(error)))
         if is_stop(error):  # what is recorded is delivered without anybody waiting
@@ -294,21 +303,11 @@ def _train(
     run.epochs = fit.module.history
     for values in run.epochs:
         run.metrics |= {key: value for key, value in values.items() if key != "step"}
-    run.metrics |= _best(run.epochs, parts) | tested
+    run.metrics |= best_of(run.epochs, parts.task) | tested
     run.seconds = fit.module.seconds
     if record is not None:
         run.summaries = record.finish(fit.module, run.metrics, run.seconds, pruned=run.pruned)
-
-
-def _best(epochs: list[dict[str, float]], parts: Parts) -> dict[str, float]:
-    """The validation metrics of the epoch whose weights were kept, as ``best/val_*``."""
-    monitor, sign = parts.task.monitor, 1.0 if parts.task.mode == "min" else -1.0
-    seen = [v for v in epochs if monitor in v and not math.isnan(v[monitor])]
-    if not seen:
-        return {}
-    best = min(seen, key=lambda values: sign * values[monitor])
-    found = {f"best/{k.replace('/', '_')}": v for k, v in best.items() if k.startswith("val/")}
-    return found | {"best/epoch": best["epoch"], "best/step": best["step"]}
+        run.findings = record.findings
 
 
 def _name(config: dict[str, Any]) -> str:

@@ -40,6 +40,7 @@ def keep(module: "TrainingModule", checkpoint: dict[str, Any]) -> None:
         "lightning_steps": module.trainer.global_step,
         "stopping": module.trainer.should_stop,
         "history": module.history,
+        "layers": module.layers.state_dict() if module.layers is not None else None,
         "regularizers": [regularizer.state_dict() for regularizer in module.regularizers],
         "processes": everyone,
     }
@@ -59,6 +60,8 @@ def restore(module: "TrainingModule", checkpoint: dict[str, Any]) -> None:
         )
     module.steps, module.history = state["steps"], list(state["history"])
     module.seconds_before = state["seconds"]
+    if module.layers is not None and state["layers"] is not None:
+        module.layers.load_state_dict(state["layers"])
     for regularizer, values in zip(module.regularizers, state["regularizers"], strict=True):
         regularizer.load_state_dict(values)
     module.resumed = own = state["processes"][trainer.global_rank]

@@ -41,6 +41,7 @@ class EpochSums:
         """Begin a new epoch."""
         self.batches, self.rows = 0, 0
         self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}  # not each batch has each value: some players wait
         self._waiting: list[tuple[Tensor, Tensor]] = []
         self._numbers = 0
         self._metrics.reset()
@@ -54,6 +55,11 @@ class EpochSums:
         """Add the mean of a batch of ``rows``."""
         total = mean * rows
         self._sums[key] = self._sums[key] + total if key in self._sums else total
+        self._counts[key] = self._counts.get(key, 0) + rows
+
+    def total(self, key: str) -> float:
+        """Return what the batches so far add up to: their means times their rows."""
+        return float(self._sums.get(key, 0.0))
 
     def predicted(self, predictions: Tensor, targets: Tensor) -> None:
         """Give a batch's predictions and targets to the metrics, by and by."""
@@ -71,9 +77,11 @@ class EpochSums:
     def results(self, reduce: Reduce) -> dict[str, float]:
         """Return the epoch's means and metrics over all processes."""
         self._update()
-        totals = [float(self.rows), *(float(total) for total in self._sums.values())]
-        rows, *sums = reduce(totals)
-        values = {key: total / rows for key, total in zip(self._sums, sums, strict=True)}
+        keys = list(self._sums)
+        counts = [float(self._counts[key]) for key in keys]
+        added = reduce([*counts, *(float(self._sums[key]) for key in keys)])
+        pairs = zip(added[len(keys) :], added[: len(keys)], strict=True)
+        values = {key: total / rows for key, (total, rows) in zip(keys, pairs, strict=True)}
         if any(metric.update_called for metric in self._metrics.values()):
             values |= {key: float(value) for key, value in self._metrics.compute().items()}
         return values
@@ -84,6 +92,7 @@ class EpochSums:
             "batches": self.batches,
             "rows": self.rows,
             "sums": dict(self._sums),
+            "counts": dict(self._counts),
             "waiting": list(self._waiting),
             "metrics": {name: _state(metric) for name, metric in self._metrics.items()},
         }
@@ -93,6 +102,7 @@ class EpochSums:
         self.clear()
         self.batches, self.rows = state["batches"], state["rows"]
         self._sums = {key: total.to(device) for key, total in state["sums"].items()}
+        self._counts = dict(state["counts"])
         self._waiting = [(p.to(device), t.to(device)) for p, t in state["waiting"]]
         self._numbers = sum(predictions.numel() for predictions, _ in self._waiting)
         for name, metric in self._metrics.items(copy_state=False):

@@ -19,9 +19,12 @@ RUN: dict[str, tuple[str, ...]] = {
     "debug/one_batch": (),
     "debug/overfit": ("trainer.max_epochs=2",),
     "debug/profiler": (*SMALL, "trainer.limit_train=3"),
+    "experiment/ag_news": (*SMALL, "data.limit=600"),
+    "experiment/activation_study": (*SMALL,),
     "experiment/denoising_autoencoder": (*SMALL,),
     "experiment/mnist_cnn": (*SMALL, "data.limit=600"),
     "experiment/regularized_mlp": (*SMALL,),
+    "experiment/wgan_gp": (*SMALL,),
     "trainer/cpu": (*SMALL,),
 }
 ELSEWHERE = {
@@ -62,6 +65,9 @@ def test_a_preset_runs(
     overrides = [*choice(name), *RUN[name]]
     if "mnist" in name:
         overrides.append(f"data.root={request.getfixturevalue('shared_data') / 'mnist'}")
+    if "ag_news" in name:
+        data = request.getfixturevalue("shared_data") / "ag_news" / "news.csv"
+        overrides.append(f"data.path={data}")
     run = dlframe.train(*overrides)
     assert run.status == "FINISHED"
     assert [key for key in run.metrics if key.startswith("test/")]

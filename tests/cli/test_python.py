@@ -107,6 +107,22 @@ def test_regression_predicts_in_the_datas_units() -> None:
     assert values.std() > 20
 
 
+def test_what_a_model_makes_is_in_the_datas_units(place: Path) -> None:
+    values = np.random.default_rng(0).normal(1000, 50, size=200)
+    table = pd.DataFrame({"a": values, "b": values * 2, "kind": np.where(values > 1000, "x", "y")})
+    table.to_csv("table.csv", index=False)
+    run = dlframe.train(
+        "data=csv", "data.path=table.csv", "task=reconstruction", "architecture=autoencoder",
+        "data.batch_size=8", "optimizer.lr=0.01", *OFF, "trainer.max_epochs=20",
+    )  # fmt: skip
+    model = dlframe.load(run.id)
+    made = model.predict_frame(table)
+    assert list(made) == ["a", "b", "kind"]
+    assert np.abs(made["a"] - table["a"]).mean() < 25
+    assert (made["kind"] == table["kind"]).mean() > 0.9
+    assert model.predict(table).shape == (200, 3)
+
+
 def test_config_dir_is_searched(place: Path) -> None:
     (place / "mine" / "experiment").mkdir(parents=True)
     (place / "mine" / "experiment" / "tiny.yaml").write_text(

@@ -1,6 +1,7 @@
 """The built-in networks against independent references: torch's own modules and closed forms."""
 
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -12,13 +13,21 @@ from dlframe.components.architectures.autoencoder import DenseOrConvAutoencoder
 from dlframe.components.architectures.cnn import CNN
 from dlframe.components.architectures.gan import GAN
 from dlframe.components.architectures.mlp import MLP
-from dlframe.components.architectures.resnet import BasicBlock, ResNet
+from dlframe.components.architectures.patches import (
+    MixerBlock,
+    MLPMixer,
+    PatchEmbedding,
+    VisionTransformer,
+)
+from dlframe.components.architectures.resnet import BasicBlock, Bottleneck, ResNet
 from dlframe.components.architectures.rnn import RNN
 from dlframe.components.architectures.sequences import SequenceView
 from dlframe.components.architectures.transformer import EncoderBlock, SelfAttention, Transformer
+from dlframe.components.architectures.vgg import VGG
 from dlframe.interfaces import Spec
 
 MNIST = Spec(input="image", input_shape=(1, 28, 28), output_size=10, task="classification")
+IMAGENET = Spec(input="image", input_shape=(3, 224, 224), output_size=1000, task="classification")
 FEATURES = Spec(input="features", input_shape=(5,), output_size=3, task="classification")
 SEQUENCE = Spec(input="sequence", input_shape=(6, 4), output_size=3, task="classification")
 
@@ -76,6 +85,111 @@ def test_resnet_20_of_the_paper() -> None:
     projections = 16 * 32 + 32 * 64 + 2 * 32 + 2 * 64  # the paper pads instead: 0.27 million
     assert size(model) - projections == 269_722
     assert 150_000 < size(ResNet(MNIST, nn.ReLU)) < 250_000
+
+
+def test_bottleneck_adds_its_shortcut() -> None:
+    block = Bottleneck(8, 16, 2, nn.ELU, "none")
+    convolutions = [m for m in block.modules() if isinstance(m, nn.Conv2d)]
+    (w1, b1), (w2, b2), (w3, b3), (w4, b4) = ((m.weight, m.bias) for m in convolutions)
+    x = torch.randn(2, 8, 7, 8)
+    h = F.elu(F.conv2d(F.elu(F.conv2d(x, w1, b1)), w2, b2, stride=2, padding=1))
+    expected = F.elu(F.conv2d(h, w3, b3) + F.conv2d(x, w4, b4, stride=2))
+    torch.testing.assert_close(block(x), expected)
+    assert w2.shape == (4, 4, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "published"),
+    [
+        (ResNet, {"depth": 18, "width": 64, "stem": "standard"}, 11_689_512),
+        (ResNet, {"depth": 34, "width": 64, "stem": "standard"}, 21_797_672),
+        (ResNet, {"depth": 50, "width": 64, "stem": "standard"}, 25_557_032),
+        (VGG, {"depth": 11}, 132_863_336),
+        (VGG, {"depth": 13}, 133_047_848),
+        (VGG, {"depth": 16}, 138_357_544),
+        (VGG, {"depth": 19}, 143_667_240),
+        (VGG, {"depth": 16, "normalization": "batch"}, 138_365_992 - 4224),  # biases doubled there
+        # ViT-B/16 has a bias of 768 for the keys of each of its 12 blocks.
+        (
+            VisionTransformer,
+            {"patch_size": 16, "width": 768, "depth": 12, "heads": 12},
+            86_567_656 - 12 * 768,
+        ),
+        (
+            MLPMixer,
+            {"patch_size": 16, "width": 768, "depth": 12, "token_hidden": 384, "channel_hidden": 3072},
+            59_880_472,
+        ),
+    ],
+)  # fmt: skip
+def test_published_networks_have_their_published_sizes(
+    model: type[nn.Module], options: dict[str, object], published: int
+) -> None:
+    if model is VGG:
+        common = {"width": 64, "stem": "standard", "dense": (4096, 4096), "normalization": "none"}
+        options = {**common, **options}
+    with torch.device("meta"):
+        assert size(model(IMAGENET, nn.ReLU, **options)) == published
+
+
+@pytest.mark.parametrize("model", [ResNet, VGG])
+def test_standard_stems_reduce_224_pixels_to_7(model: type[ResNet | VGG]) -> None:
+    options = {"depth": 18, "stem": "standard"} if model is ResNet else {"stem": "standard"}
+    with torch.device("meta"):
+        features = model(IMAGENET, nn.ReLU, width=4, **options).features
+        assert features(torch.empty(1, 3, 224, 224)).shape[2:] == (7, 7)
+
+
+def test_the_stem_for_small_images_does_not_pool_early() -> None:
+    model = VGG(MNIST, nn.ReLU, width=4)
+    sizes = []
+    for layer in model.features:
+        if isinstance(layer, nn.MaxPool2d):
+            layer.register_forward_hook(lambda _m, _i, maps: sizes.append(maps.shape[2]))
+    model(torch.randn(2, 1, 28, 28))
+    assert sizes == [14, 7, 3, 1]
+    assert isinstance(ResNet(MNIST, nn.ReLU).features[0], nn.Conv2d)
+    assert ResNet(MNIST, nn.ReLU).features[0].stride == (1, 1)
+
+
+def test_patches_are_mapped_one_by_one() -> None:
+    spec = Spec(input="image", input_shape=(2, 7, 8), output_size=3, task="classification")
+    patches = PatchEmbedding(spec, 4, 5, "test")
+    x = torch.randn(3, 2, 7, 8)
+    whole = F.pad(x, (0, 0, 0, 1))
+    cut = whole.unfold(2, 4, 4).unfold(3, 4, 4)  # [B, C, rows, columns, 4, 4]
+    flat = cut.permute(0, 2, 3, 1, 4, 5).reshape(3, 4, 32)
+    expected = F.linear(flat, patches.projection.weight.flatten(1), patches.projection.bias)
+    assert patches.length == 4
+    torch.testing.assert_close(patches(x), expected)
+
+
+def test_mixer_is_its_formula() -> None:
+    model = MLPMixer(MNIST, nn.Tanh, patch_size=7, width=6, depth=1, token_hidden=5)
+    block = model.blocks[0]
+    assert isinstance(block, MixerBlock)
+
+    def two_layers(x: Tensor, weights: list[Tensor]) -> Tensor:
+        w1, b1, w2, b2 = weights
+        return torch.tanh(x @ w1.T + b1) @ w2.T + b2
+
+    x = torch.randn(3, 1, 28, 28)
+    h = model.patches(x)
+    norm = F.layer_norm(h, (6,)).transpose(1, 2)
+    h = h + two_layers(norm, list(block.tokens.parameters())).transpose(1, 2)
+    h = h + two_layers(F.layer_norm(h, (6,)), list(block.channels.parameters()))
+    torch.testing.assert_close(model(x), model.head(F.layer_norm(h, (6,)).mean(1)))
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_vision_transformer_knows_where_a_patch_is(pooling: Literal["cls", "mean"]) -> None:
+    model = VisionTransformer(MNIST, nn.GELU, patch_size=14, pooling=pooling).eval()
+    x = torch.randn(2, 1, 28, 28)
+    turned = torch.cat((x[:, :, 14:], x[:, :, :14]), 2)  # the upper patches below
+    assert not torch.allclose(model(x), model(turned), atol=1e-5)
+    with torch.no_grad():
+        model.positions.zero_()
+    torch.testing.assert_close(model(x), model(turned), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

@@ -11,17 +11,22 @@ from sklearn.datasets import load_digits, load_iris
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dlframe.components.architectures import COMPONENTS
+from dlframe.components import architectures
 from dlframe.components.architectures.autoencoder import DenseOrConvAutoencoder
 from dlframe.components.architectures.cnn import CNN
 from dlframe.components.architectures.gan import GAN
 from dlframe.components.architectures.mlp import MLP
+from dlframe.components.architectures.patches import MLPMixer, VisionTransformer
 from dlframe.components.architectures.resnet import ResNet
 from dlframe.components.architectures.rnn import RNN
 from dlframe.components.architectures.transformer import Transformer
+from dlframe.components.architectures.vgg import VGG
 from dlframe.errors import ConfigError
 from dlframe.interfaces import Architecture, Autoencoder, GenerativeAdversarial, InputKind, Spec
 
+ELSEWHERE = (("forecasting",), ("language_modelling",))
+"""Tasks whose architectures are in test_forecasting and test_language_modelling."""
+COMPONENTS = [c for c in architectures.COMPONENTS if c.tasks not in ELSEWHERE]
 BY_NAME = {component.name: component for component in COMPONENTS}
 SHAPES: dict[InputKind, tuple[int, ...]] = {
     "features": (5,),
@@ -51,6 +56,8 @@ CASES: list[tuple[str, InputKind, dict[str, Any]]] = [
     ("transformer", "image", {"pooling": "cls", "pre_norm": False, "heads": 2, "width": 6}),
     ("transformer", "sequence", {"normalization": "rms", "depth": 1, "feed_forward": 1}),
     ("transformer", "tokens", {"normalization": "none"}),
+    ("rnn", "tokens", {"pooling": "attention", "bidirectional": True, "layers": 2}),
+    ("bag_of_embeddings", "tokens", {"dense": (9,), "normalization": "layer"}),
     ("autoencoder", "features", {"variational": True, "noise": 0.1, "hidden": ()}),
     ("autoencoder", "image", {"kind": "conv", "variational": True, "channels": (4, 6, 8)}),
 ]
@@ -262,6 +269,13 @@ def test_autoencoders_overfit_one_batch(options: dict[str, Any]) -> None:
         (ResNet, "image", {"blocks": (1,) * 6}, "at most 4 stages"),
         (ResNet, "image", {"blocks": (1,) * 4, "normalization": "instance"}, "at most 3 stages"),
         (ResNet, "image", {"blocks": ()}, "at least one stage"),
+        (ResNet, "image", {"depth": 50, "stem": "standard"}, "at most 3 halvings"),
+        (VGG, "image", {"width": 2, "dense": (0,)}, "`dense` must be at least 1"),
+        (VGG, "features", {}, "vgg needs images"),
+        (VisionTransformer, "image", {"patch_size": 16}, "must not exceed .* 8 x 8; got 16: use 2"),
+        (VisionTransformer, "image", {"width": 10, "heads": 4}, "use width=12"),
+        (MLPMixer, "image", {"patch_size": 16}, "must not exceed"),
+        (MLPMixer, "tokens", {}, "mlp_mixer needs images"),
         (RNN, "sequence", {"dense": (-1,)}, "`dense` must be at least 1"),
         (Transformer, "sequence", {"width": 10, "heads": 4}, "use width=12"),
         (DenseOrConvAutoencoder, "features", {"kind": "conv"}, "needs images"),
@@ -286,12 +300,15 @@ def test_tokens_without_vocabulary_are_refused() -> None:
 
 @pytest.mark.parametrize("name", list(BY_NAME))
 def test_dropout_modules_act_in_training_only(name: str) -> None:
-    kind: InputKind = "image"
+    kinds: tuple[InputKind, ...] = ("image", "tokens", "features")
+    kind = next(kind for kind in kinds if kind in BY_NAME[name].inputs)
     model = build(name, kind, {})
     places = [module for module in model.modules() if isinstance(module, nn.Dropout)]
     assert places
     network: nn.Module = model.discriminator if isinstance(model, GenerativeAdversarial) else model
-    x = torch.randn(4, *SHAPES[kind])
+    x = inputs(model, kind, 4)
+    if isinstance(model, GenerativeAdversarial):
+        x = torch.randn(4, *SHAPES[kind])
     for place in places:
         place.p = 0.5
     network.train()

@@ -113,7 +113,7 @@ def test_tensors_equal_those_of_a_scikit_learn_pipeline(
 
 def test_feature_names_name_each_tensor_column(mixed: str) -> None:
     preprocessor, x = fitted(Csv(path=mixed, target="label", max_categories=3))
-    assert preprocessor.feature_names() == (
+    assert preprocessor.facts()["feature_names"] == (
         "age", "rooms", "member", "city=Bonn", "city=Köln", "city=(rare)", "grade=A", "grade=B",
     )  # fmt: skip
     assert preprocessor.transform(x).shape == (60, 8)
@@ -132,7 +132,7 @@ def test_the_state_is_restored_bit_for_bit(
     restored = data.preprocessor()
     restored.restore(tmp_path / "state.json")
     assert torch.equal(restored.transform(x), preprocessor.transform(x))
-    assert restored.feature_names() == preprocessor.feature_names()
+    assert restored.facts()["feature_names"] == preprocessor.facts()["feature_names"]
 
 
 def test_outliers_are_clipped_where_asked(mixed: str) -> None:
@@ -173,7 +173,7 @@ def test_titanic_ignores_names_tickets_and_cabins_with_a_notice(
         "columns of free text or identifiers are ignored: Name, Ticket, Cabin; "
         "data.categorical uses them"
     ]
-    assert preprocessor.feature_names() == (
+    assert preprocessor.facts()["feature_names"] == (
         "PassengerId", "Pclass", "Age", "SibSp", "Parch", "Fare",
         "Sex=female", "Sex=male", "Embarked=C", "Embarked=Q", "Embarked=S",
     )  # fmt: skip
@@ -182,7 +182,7 @@ def test_titanic_ignores_names_tickets_and_cabins_with_a_notice(
 def test_overrides_win_over_inference(mixed: str) -> None:
     data = Csv(path=mixed, target="label", categorical=("rooms",), ignore=("city", "age"))
     preprocessor, x = fitted(data)
-    names = preprocessor.feature_names()
+    names = preprocessor.facts()["feature_names"]
     assert names == (
         "member", "rooms=1", "rooms=2", "rooms=3", "rooms=4", "rooms=5", "grade=A", "grade=B",
     )  # fmt: skip
@@ -202,7 +202,7 @@ def test_a_column_of_numbers_with_some_texts_needs_a_decision(tmp_path: Path) ->
     numbers = [i for i in range(20) if i not in (4, 9, 10)]
     assert preprocessor.transform(x)[4].tolist() == [np.median(numbers)]
     preprocessor, _ = fitted(Csv(path=path, target="y", categorical=("size",)))
-    assert "size=unknown" in preprocessor.feature_names()
+    assert "size=unknown" in preprocessor.facts()["feature_names"]
 
 
 def test_booleans_with_gaps_are_numbers(tmp_path: Path) -> None:
@@ -219,9 +219,21 @@ def test_separator_header_and_encoding(tmp_path: Path) -> None:
         encoding="latin-1",
     )  # fmt: skip
     preprocessor, _ = fitted(data)
-    assert preprocessor.feature_names() == ("column_1", "column_2=Bonn", "column_2=Köln")
+    assert preprocessor.facts()["feature_names"] == ("column_1", "column_2=Bonn", "column_2=Köln")
     tabbed = written(tmp_path, "a\tb\n1\t0\n2\t1\n")
     assert frame(Csv(path=tabbed, target="b", separator="tab").load()).columns.tolist() == ["a"]
+
+
+@pytest.mark.parametrize("scaling", ["standard", "minmax", "robust", "none"])
+def test_preprocessed_rows_are_mapped_back_to_the_table(tmp_path: Path, scaling: Any) -> None:
+    rows = [f"{i * 1.5},{'red' if i % 3 else 'blue'},{i % 2}" for i in range(20)]
+    path = written(tmp_path, "size,colour,y\n" + "\n".join(rows))
+    preprocessor, x = fitted(Csv(path=path, target="y", scaling=scaling))
+    assert preprocessor.facts()["feature_groups"] == (1, 2)
+    back = preprocessor.invert(preprocessor.transform(x))
+    assert isinstance(back, pd.DataFrame)
+    assert back["colour"].tolist() == x["colour"].tolist()
+    np.testing.assert_allclose(back["size"], x["size"], rtol=1e-6, atol=1e-6)
 
 
 def test_columns_without_values_are_left_out_with_a_notice(
@@ -230,7 +242,7 @@ def test_columns_without_values_are_left_out_with_a_notice(
     path = written(tmp_path, "a,void,y\n1,,0\n2,,1\n")
     with caplog.at_level(logging.WARNING):
         preprocessor, _ = fitted(Csv(path=path, target="y"))
-    assert preprocessor.feature_names() == ("a",)
+    assert preprocessor.facts()["feature_names"] == ("a",)
     assert "columns without values are ignored: void" in caplog.text
 
 

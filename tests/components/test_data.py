@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+import io
 import shutil
+import tarfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +20,16 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from dlframe.components.data import COMPONENTS, bundled
+from dlframe.components.data.cifar import cifar10
 from dlframe.components.data.download import Checksum, fetch
+from dlframe.components.data.housing import california_housing
 from dlframe.components.data.mnist import fashion_mnist, mnist, read_idx
 from dlframe.components.data.standardize import Standardize
+from dlframe.config.options import REQUIRED
+from dlframe.config.signature import load
 from dlframe.errors import ConfigError, DataError, StorageError
 from dlframe.interfaces import Data
+from dlframe.plugin import registry
 
 NAMES = (
     "train-images-idx3-ubyte.gz",
@@ -36,14 +43,12 @@ NAMES = (
 
 
 def test_every_descriptor_leads_to_data_of_its_kind_of_input() -> None:
-    names = [component.name for component in COMPONENTS]
-    assert names == [
-        "digits", "iris", "wine", "breast_cancer", "diabetes", "mnist", "fashion_mnist", "csv",
-    ]  # fmt: skip
     for component in COMPONENTS:
-        data = component.load()(**({"path": "table.csv"} if component.name == "csv" else {}))
+        options = load(registry().find("data", f"dlframe/{component.name}")).options
+        needed = [option.name for option in options if option.default is REQUIRED]
+        data = component.load()(**dict.fromkeys(needed, "somewhere"))
         assert isinstance(data, Data)
-        assert component.inputs == (data.input,)
+        assert data.input in component.inputs
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,7 @@ def test_bundled_sets_have_their_known_shapes(
     x = preprocessor.transform(examples.x)
     assert x.shape == shape
     assert x.dtype == torch.float32
-    assert preprocessor.feature_names() == examples.feature_names
+    assert preprocessor.facts().get("feature_names", ()) == examples.feature_names
 
 
 def test_bundled_values_are_those_of_the_published_sets() -> None:
@@ -112,6 +117,8 @@ def test_standardize_has_one_mean_per_channel_of_images_and_feature_of_sequences
     torch.testing.assert_close(x.std((0, 2, 3), correction=0), torch.ones(3))
     flat = preprocessor.transform(images.reshape(30, -1))
     assert torch.equal(flat, x)
+    with pytest.raises(DataError, match=r"of shape \[3, 5, 4\]; got rows of shape \[5, 4, 3\]"):
+        preprocessor.transform(images.transpose(0, 2, 3, 1))  # as many numbers, in another order
 
     sequences = images.astype(np.float64).transpose(0, 2, 3, 1).reshape(30, 20, 3)
     preprocessor.fit(sequences)
@@ -128,7 +135,7 @@ def test_standardize_is_restored_bit_for_bit(as_table: bool, tmp_path: Path) -> 
     fitted.save(tmp_path / "state.json")
     restored.restore(tmp_path / "state.json")
     assert torch.equal(fitted.transform(x), restored.transform(x))
-    assert restored.feature_names() == (("a", "b", "c") if as_table else ())
+    assert restored.facts() == ({"feature_names": ("a", "b", "c")} if as_table else {})
 
 
 def test_standardize_finds_columns_by_name() -> None:
@@ -404,6 +411,115 @@ def test_mnist_downloads_and_verifies(
     # MNIST's files are not Fashion-MNIST's.
     with pytest.raises(DataError, match="the checksum is wrong"):
         fashion_mnist(url=server.url).load()
+
+
+def cifar_archive() -> tuple[bytes, NDArray[np.uint8]]:
+    """An archive in the published form, with 20 records in each batch, and these records."""
+    draw = np.random.default_rng(0)
+    records = draw.integers(0, 256, (6, 20, 3073), dtype=np.uint8)
+    records[:, :, 0] = np.arange(20) % 10
+    names = [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]
+    contents = {"batches.meta.txt": b"airplane\nautomobile\n", "readme.html": b"<html>"}
+    contents |= {name: batch.tobytes() for name, batch in zip(names, records, strict=True)}
+    return packed(
+        {f"cifar-10-batches-bin/{name}": text for name, text in contents.items()}
+    ), records
+
+
+def packed(contents: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def test_cifar10_from_a_download_and_from_its_files(server: Server, tmp_path: Path) -> None:
+    content, records = cifar_archive()
+    server.files["cifar-10-binary.tar.gz"], server.breaks = content, 1
+    examples = cifar10(root=str(tmp_path), url=server.url, verify=False).load()
+    assert isinstance(examples.x, np.ndarray)
+    assert examples.y is not None
+    assert examples.test is not None
+    assert examples.x.shape == (120, 3, 32, 32)
+    # The published layout: 1,024 bytes of red row by row, then green, then blue.
+    assert examples.x[21, 1, 2, 3] == records[1, 1, 1 + 1024 + 2 * 32 + 3]
+    assert examples.y.tolist() == records[:, :, 0].reshape(-1).tolist()
+    assert examples.test.tolist() == list(range(100, 120))
+    assert examples.class_names[3:6] == ("cat", "deer", "dog")
+    with pytest.raises(DataError, match=r"checksum of '.*cifar-10-binary\.tar\.gz' is not"):
+        cifar10(root=str(tmp_path)).load()
+    for folder in (tmp_path / "loose", tmp_path / "outer" / "cifar-10-batches-bin"):
+        folder.mkdir(parents=True)
+        for i, batch in enumerate(records[:5], 1):
+            (folder / f"data_batch_{i}.bin").write_bytes(batch.tobytes())
+        with pytest.raises(DataError, match=r"lacks test_batch\.bin"):
+            cifar10(root=str(tmp_path / folder.relative_to(tmp_path).parts[0])).load()
+        (folder / "test_batch.bin").write_bytes(records[5].tobytes())
+        again = cifar10(root=str(tmp_path / folder.relative_to(tmp_path).parts[0])).load()
+        np.testing.assert_array_equal(np.asarray(again.x), examples.x)
+    (folder / "test_batch.bin").write_bytes(records[5].tobytes()[:-1])
+    with pytest.raises(DataError, match=r"'test_batch\.bin' is no batch of CIFAR-10"):
+        cifar10(root=str(tmp_path / "outer")).load()
+
+
+@pytest.mark.parametrize("make", [cifar10, california_housing])
+def test_damaged_archives_are_named(make: Any, tmp_path: Path) -> None:
+    name = "cifar-10-binary.tar.gz" if make is cifar10 else "cal_housing.tgz"
+    good = cifar_archive()[0] if make is cifar10 else packed({"other": b"1,2\n"})
+    for content in (b"", b"no archive", good[:-100], good[: len(good) // 2]):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=rf"{name}' cannot be read|lacks"):
+            make(root=str(tmp_path), verify=False).load()
+    (tmp_path / name).unlink()
+    with pytest.raises(DataError, match=rf"put {name} into .*data\.root"):
+        make(root=str(tmp_path), download=False).load()
+
+
+def test_california_housing_has_scikit_learns_columns(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first two rows of the published file, and scikit-learn's documented values of the first.
+    rows = (
+        b"-122.230000,37.880000,41.000000,880.000000,129.000000,322.000000,126.000000,8.325200,"
+        b"452600.000000\n"
+        b"-122.220000,37.860000,21.000000,7099.000000,1106.000000,2401.000000,1138.000000,8.301400,"
+        b"358500.000000\n"
+    )
+    server.files["cal_housing.tgz"] = packed({"CaliforniaHousing/cal_housing.data": rows})
+    monkeypatch.setenv("DLFRAME_DATA", str(tmp_path))
+    examples = california_housing(url=server.url, verify=False).load()
+    assert isinstance(examples.x, pd.DataFrame)
+    assert examples.y is not None
+    expected = [8.3252, 41.0, 6.98412698, 1.02380952, 322.0, 2.55555556, 37.88, -122.23]
+    np.testing.assert_allclose(examples.x.iloc[0], expected, rtol=1e-8)
+    assert examples.y.tolist() == [4.526, 3.585]
+    assert [path.name for path in (tmp_path / "california_housing").iterdir()] == [
+        "cal_housing.tgz"
+    ]
+    with pytest.raises(DataError, match="checksum"):
+        california_housing().load()
+    server.files["cal_housing.tgz"] = packed({"CaliforniaHousing/cal_housing.data": b"1,2\n3,4\n"})
+    with pytest.raises(DataError, match=r"must hold 9 numbers in each row; got the shape \[2, 2\]"):
+        california_housing(root=str(tmp_path / "other"), url=server.url, verify=False).load()
+
+
+def test_california_housing_is_fetched_from_where_scikit_learn_does() -> None:
+    from sklearn.datasets import _california_housing as theirs
+
+    data = california_housing()
+    source = vars(data)["_source"]
+    assert source.urls == {"cal_housing.tgz": [theirs.ARCHIVE.url]}
+    assert source.checksums["cal_housing.tgz"].digest == theirs.ARCHIVE.checksum
+
+
+def test_sha256_and_md5_are_told_by_their_length(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"text")
+    for name in ("md5", "sha256"):
+        assert Checksum(hashlib.new(name, b"text").hexdigest(), "file").matches(tmp_path / "a")
+        assert not Checksum(hashlib.new(name, b"test").hexdigest(), "file").matches(tmp_path / "a")
 
 
 def test_a_download_that_fails_says_where_to_put_the_files(server: Server, tmp_path: Path) -> None:

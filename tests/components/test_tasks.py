@@ -389,6 +389,7 @@ def test_descriptors_name_tasks_with_their_defaults(component: Any) -> None:
         "classification": "cross_entropy",
         "multilabel": "binary_cross_entropy",
         "regression": "mse",
+        "forecasting": "mse",
         "reconstruction": "mse",
         "generation": "binary_cross_entropy",
     }

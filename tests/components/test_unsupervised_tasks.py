@@ -1,6 +1,8 @@
 """Reconstruction and generation: steps, players, metrics, figures, and learning on real data."""
 
+import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,15 @@ from sklearn.datasets import load_digits, load_iris
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import dlframe
 from dlframe.components.architectures.autoencoder import DenseOrConvAutoencoder
 from dlframe.components.architectures.gan import GAN
 from dlframe.components.losses.binary_cross_entropy import BinaryCrossEntropy
 from dlframe.components.losses.regression import MeanSquaredError
+from dlframe.components.losses.wasserstein import Wasserstein
 from dlframe.components.tasks.generation import Generation
 from dlframe.components.tasks.reconstruction import Reconstruction
+from dlframe.errors import ConfigError
 from dlframe.interfaces import Batch, Spec
 
 DIGITS = Spec(input="image", input_shape=(1, 8, 8), output_size=10, task="generation")
@@ -121,6 +126,33 @@ def test_reconstruction_figures() -> None:
         .collections[0]
     )
     assert len(np.asarray(points.get_offsets())) == rows.numel()
+
+
+def test_a_sparse_code_is_busy_for_few_examples() -> None:
+    x, shares = digits()[:512], {}
+    for sparsity in (0.0, 1.0):
+        torch.manual_seed(0)
+        model = DenseOrConvAutoencoder(
+            DIGITS, nn.ReLU, latent_size=48, sparsity=sparsity, activity=0.1
+        )
+        task = Reconstruction(DIGITS, MeanSquaredError())
+        optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+        for _ in range(200):
+            optimizer.zero_grad()
+            task.step(model, task.prepare(batch_of(x)), "model").loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        code = model.encode(x) if sparsity else model.encode(x).sigmoid()
+        shares[sparsity] = code.mean().item()
+        if sparsity:
+            mean = code.mean(0)
+            coins = [torch.distributions.Bernoulli(p) for p in (torch.full((48,), 0.1), mean)]
+            expected = torch.distributions.kl_divergence(*coins).sum() / 64
+            torch.testing.assert_close(model.reconstruct(x)[1], expected)
+            assert (mean - 0.1).abs().max() < 0.05
+            assert F.mse_loss(model(x), x) < 0.4 * x.var(0).mean()
+    assert shares[0.0] > 0.3
+    with pytest.raises(ConfigError, match="sparse or variational, not both"):
+        DenseOrConvAutoencoder(DIGITS, nn.ReLU, sparsity=1.0, variational=True)
 
 
 def gan(spec: Spec, **options: Any) -> GAN:
@@ -249,6 +281,68 @@ def test_players_together_learn_the_data(spec: Spec, options: dict[str, Any]) ->
     after = distance()
     assert math.isfinite(after)
     assert after < 0.5 * before
+
+
+def test_the_wasserstein_critic_is_its_formula() -> None:
+    model = gan(IRIS, normalization="none")
+    task = Generation(IRIS, Wasserstein(), gradient_penalty=7.0)
+    batch = task.prepare(batch_of(iris()))
+    torch.manual_seed(1)
+    step = task.step(model, batch, "discriminator")
+    torch.manual_seed(1)
+    fake = model(torch.randn(150, model.latent_size)).detach()
+    share = torch.rand(150, 1)
+    lengths = []
+    for point in share * batch.x + (1 - share) * fake:  # one by one, by torch's own Jacobian
+        jacobian = torch.autograd.functional.jacobian(  # type: ignore[no-untyped-call]
+            lambda u: model.discriminator(u[None])[0, 0], point
+        )
+        lengths.append(jacobian.norm())
+    penalty = (torch.stack(lengths) - 1).square().mean()
+    gap = model.discriminator(fake).mean() - model.discriminator(batch.x).mean()
+    torch.testing.assert_close(step.loss, (gap + 7 * penalty) / 2)
+    torch.testing.assert_close(step.logs["gradient_penalty"], penalty)
+    step.loss.backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is None for p in model.generator.parameters())
+    weights = [p for p in model.discriminator.parameters() if p.ndim == 2]
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in weights)
+    torch.manual_seed(1)
+    made = task.step(model, batch, "generator").loss
+    torch.manual_seed(1)
+    expected = -model.discriminator(model(torch.randn(150, model.latent_size))).mean()
+    torch.testing.assert_close(made, expected)
+
+
+def test_a_gradient_penalty_refuses_batch_normalization() -> None:
+    task = Generation(DIGITS, Wasserstein(), gradient_penalty=10.0)
+    with pytest.raises(ConfigError, match=r"set architecture\.normalization=layer"):
+        task.players(gan(DIGITS, normalization="batch"))
+    task.players(gan(DIGITS, normalization="layer"))
+
+
+def test_the_generator_waits_for_the_critic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    moves: dict[str, list[int]] = {"discriminator": [], "generator": []}
+    step, steps = Generation.step, itertools.count(1)
+
+    def counted(self: Generation, model: nn.Module, batch: Batch, player: str) -> Any:
+        moves[player].append(
+            next(steps) if player == "discriminator" else moves["discriminator"][-1]
+        )
+        return step(self, model, batch, player)
+
+    monkeypatch.setattr(Generation, "step", counted)
+    run = dlframe.train(
+        "experiment=wgan_gp", "architecture.width=8", "task.critic_steps=3", "trainer.max_epochs=2",
+        "trainer.limit_train=5", "trainer.max_steps=8", "tracking.enabled=false",
+    )  # fmt: skip
+    assert moves["discriminator"] == list(range(1, 9))
+    assert moves["generator"] == [1, 4, 7]  # over the end of an epoch, too
+    measured = run.history.dropna(subset=["train/loss_generator"])
+    assert len(measured) == 2
+    assert measured["train/gradient_penalty"].between(0, 2).all()
 
 
 def test_generation_figures() -> None:

@@ -353,6 +353,29 @@ def test_epochs_are_counted_by_the_numbers_that_reports_have(planned: Planned) -
     assert made.epochs == 30
 
 
+def test_folds_are_runs_of_a_trial_wherever_they_are_set(planned: Planned, tmp_path: Path) -> None:
+    def found(*words: str, **options: Any) -> tuple[int, Any]:
+        pruner = (
+            made := planned(_SPACE, "trainer.max_epochs=30", *words, **options)
+        ).definition.pruner
+        return made.definition.folds, pruner and asdict(pruner)["options"]["n_warmup_steps"]
+
+    assert found() == (1, 10)
+    assert found("data.folds=5") == (5, 0)  # a step is a fold
+    assert found("data.folds=5", "data.fold=2") == (1, 10)
+    place = tmp_path / "conf" / "experiment"
+    place.mkdir(parents=True)
+    (place / "mine.yaml").write_text("# @package _global_\ndata:\n  folds: 4\n")
+    assert found("experiment=mine", config_dir=tmp_path / "conf") == (4, 0)
+
+
+def test_the_number_of_folds_is_not_searched(planned: Planned) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^data.folds is not searched, since a trial is the mean"
+    ):
+        planned(_SPACE, "data.folds=3,5")
+
+
 def test_a_definition_is_read_as_it_was_written(planned: Planned) -> None:
     made = planned(study_name="s", constraints=["val/loss <= 1"])
     assert Definition.from_json(made.definition.to_json()) == made.definition

@@ -113,6 +113,12 @@ def test_with_seeds_it_is_no_epochs_that_are_drawn(tmp_path: Path) -> None:
     assert panel(learning_figure(snapshot(study))).get_xlabel() == "seeds so far"
 
 
+@pytest.mark.parametrize(("seeds", "label"), [(1, "folds so far"), (2, "runs so far")])
+def test_with_folds_their_means_are_drawn(seeds: int, label: str, tmp_path: Path) -> None:
+    study = made(tmp_path, [trial(values=1.0, curve=(3.0, 2.0))], seeds=seeds, folds=3)
+    assert panel(learning_figure(snapshot(study))).get_xlabel() == label
+
+
 def test_the_timeline_has_a_bar_for_each_trial_of_a_worker(found: Snapshot) -> None:
     axes = panel(timeline_figure(found))
     assert [label.get_text() for label in axes.get_yticklabels()] == [

@@ -16,6 +16,7 @@ from dlframe.config.compose import compose
 from dlframe.errors import StorageError
 from dlframe.sweep.definition import Goal
 from dlframe.sweep.importance import importances
+from dlframe.sweep.page import page
 from dlframe.sweep.results import write_results
 from dlframe.sweep.rows import command, epochs, logs, params
 from dlframe.sweep.snapshot import Snapshot, snapshot
@@ -150,6 +151,17 @@ def test_a_trial_of_several_seeds_has_a_log_for_each(tmp_path: Path) -> None:
         (place / "log.txt").touch()
     assert [path.parent.name for path in logs(found, found.trials[0])] == ["0-0", "0-1"]
     assert epochs(found, found.trials[0]) is None, "what it reported are means over seeds"
+
+
+def test_a_trial_of_several_folds_has_a_log_for_each(tmp_path: Path) -> None:
+    found = snapshot(made(tmp_path, [trial(values=1.0, curve=(3.0, 2.0))], folds=2))
+    for fold in range(2):
+        place = found.folder / "trials" / f"0-fold{fold}"
+        place.mkdir(parents=True)
+        (place / "log.txt").touch()
+    assert [path.parent.name for path in logs(found, found.trials[0])] == ["0-fold0", "0-fold1"]
+    assert epochs(found, found.trials[0]) is None
+    assert "each trial is the mean of 2 runs: 2 folds" in page(found, [], None)
 
 
 def test_values_are_written_as_overrides_have_them(found: Snapshot) -> None:

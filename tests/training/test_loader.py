@@ -1,8 +1,12 @@
 """Batches in memory: complete, seeded, independent of how many are served at a time."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
+import dlframe
+from dlframe.errors import ConfigError
 from dlframe.training.loader import TensorLoader
 
 
@@ -89,3 +93,62 @@ def test_a_single_row_left_over_joins_the_batch_before(steps: int) -> None:
     assert loader.batches == 4
     assert [len(batch) for batch in _batches(_loader(3, batch_size=1))] == [1, 1, 1]
     assert [len(batch) for batch in _batches(_loader(21, limit=2))] == [5, 5]
+
+
+# --- as many of each class ---
+
+
+def _classes(**options: object) -> TensorLoader:
+    """Ten rows of class 0, three of class 4, one of class 9; x is the row's number."""
+    y = torch.tensor([0] * 10 + [4] * 3 + [9])[torch.randperm(14, generator=torch.manual_seed(5))]
+    x = torch.arange(14, dtype=torch.float32)[:, None]
+    given = {"batch_size": 4, "shuffle": True, "balanced": True, **options}
+    return TensorLoader(x, y, **given)  # type: ignore[arg-type]
+
+
+def test_balanced_epochs_hold_as_many_of_each_class() -> None:
+    loader = _classes()
+    y = loader.y
+    seen: set[int] = set()
+    for _ in range(3):
+        rows = loader.order()
+        assert len(rows) == 14
+        counts = torch.bincount(y[rows], minlength=10)[[0, 4, 9]]
+        assert sorted(counts.tolist()) == [4, 5, 5]
+        common = rows[y[rows] == 0].tolist()
+        assert len(set(common)) == len(common)  # repeats only where a class has too few
+        times = torch.bincount(rows, minlength=14)[y == 4]
+        assert times.max() - times.min() <= 1
+        seen |= set(common)
+        list(loader)  # on to the next epoch
+    assert len(seen) > 5  # rows of the frequent class take turns
+
+
+def test_balanced_orders_follow_from_seed_and_epoch_alone() -> None:
+    one, many, later = _classes(seed=3), _classes(seed=3), _classes(seed=3)
+    many.steps_per_call = 3
+    first = _batches(one)
+    assert _batches(many) == first
+    later.epoch = 1
+    assert _batches(later) == _batches(one)
+    assert _batches(_classes(seed=4)) != first
+    resumed = _classes(seed=3)
+    resumed.start = 8
+    assert _batches(resumed) == first[2:]
+
+
+def test_processes_share_a_balanced_order() -> None:
+    whole = _classes().order().tolist()
+    shares = [_classes(rank=rank, world_size=2).order().tolist() for rank in range(2)]
+    assert [row for pair in zip(*shares, strict=True) for row in pair] == whole
+
+
+@pytest.mark.parametrize("data", ["diabetes", "digits"])
+def test_balance_needs_classes(data: str, tmp_path: Path) -> None:
+    given = [f"data={data}", "data.sampler=balanced", f"tracking.root={tmp_path}"]
+    given += ["architecture=autoencoder"] if data == "digits" else []
+    with pytest.raises(
+        ConfigError, match=r"data\.sampler=balanced needs one class for each example"
+    ):
+        dlframe.train(*given)
+    assert not list(tmp_path.iterdir())

@@ -82,12 +82,17 @@ CONFIGS = [
      "trainer.steps_per_call=1"],
     ["data.limit=200", "regularizer=[weight_averaging,adversarial_training]", "scheduler=plateau",
      "regularizer.weight_averaging.start=0.4"],
-    ["data.limit=200", "architecture=gan"],
+    ["data.limit=200", "architecture=gan", "architecture.normalization=layer", "loss=wasserstein",
+     "task.gradient_penalty=10", "task.critic_steps=3"],
     ["data.limit=200", "architecture=autoencoder", "architecture.variational=true"],
     ["data=iris", "optimizer=lbfgs", "data.batch_size=20"],
     ["data=iris", "optimizer=muon", "trainer.max_epochs=-1", "trainer.max_steps=20",
      "data.batch_size=12", "scheduler=one_cycle"],
     ["data=iris", "architecture=transformer", "optimizer=nadam", "trainer.eval_every=2"],
+    ["data=iris", "architecture.hidden=[8]", "data.batch_size=8", "trainer.watch=true",
+     "trainer.watch_every=5"],
+    ["data.limit=200", "architecture=cnn", "trainer.freeze=['features.*']",
+     "trainer.unfreeze_every=1", "architecture.normalization=batch", "regularizer=[l2,max_norm]"],
 ]  # fmt: skip
 
 

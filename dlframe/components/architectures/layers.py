@@ -1,6 +1,7 @@
 """Pieces that several architectures are made of: normalization, dense and convolutional layers."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from torch import nn
 
@@ -8,7 +9,13 @@ from dlframe.components.architectures.shapes import check_widths
 from dlframe.errors import ConfigError
 from dlframe.interfaces.options import Normalization
 
-__all__ = ["ActivationFactory", "conv_layers", "dense_layers", "normalized_size"]
+__all__ = [
+    "ActivationFactory",
+    "conv_layers",
+    "dense_layers",
+    "normalized_size",
+    "step_normalization",
+]
 
 ActivationFactory = Callable[[], nn.Module]
 """Returns a new activation module at each call, so that trainable parameters are not shared."""
@@ -56,6 +63,17 @@ def _conv_normalization(kind: Normalization, channels: int) -> list[nn.Module]:
             return [nn.GroupNorm(_groups(channels), channels)]
         case "instance":
             return [nn.InstanceNorm2d(channels, affine=True)]
+
+
+def step_normalization(kind: Literal["none", "layer", "rms"], width: int) -> nn.Module:
+    """Return the normalization of each step's vector in a sequence ``[B, T, width]``."""
+    match kind:
+        case "none":
+            return nn.Identity()
+        case "layer":
+            return nn.LayerNorm(width)
+        case "rms":
+            return nn.RMSNorm(width)
 
 
 def normalized_size(kind: Normalization) -> int:

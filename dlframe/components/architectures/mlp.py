@@ -39,7 +39,7 @@ class MLP(Architecture):
         super().__init__()
         if spec.input == "tokens":
             raise ConfigError(
-                "mlp needs numbers and the data gives tokens; use architecture=rnn or transformer"
+                "mlp needs numbers and the data gives tokens; use architecture=bag_of_embeddings"
             )
         inputs = math.prod(spec.input_shape)
         self.layers = nn.Sequential(

@@ -5,7 +5,7 @@ import hashlib
 import os
 import ssl
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
@@ -17,9 +17,9 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from dlframe.errors import DataError, StorageError
+from dlframe.errors import ConfigError, DataError, StorageError
 
-__all__ = ["Checksum", "fetch"]
+__all__ = ["Checksum", "Source", "data_home", "fetch"]
 
 _CHUNK = 1 << 18
 _ATTEMPTS = 3
@@ -29,28 +29,98 @@ _NETWORK_ERRORS = (URLError, HTTPException, ConnectionError, TimeoutError, ssl.S
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """The MD5 that a file is known by.
+    """The digest that a file is known by.
 
     Args:
-        md5: 32 hexadecimal digits.
+        digest: MD5 as 32 hexadecimal digits, or SHA-256 as 64.
         of: whether it is that of the ``file`` itself or of its ``content`` once decompressed, which
             does not depend on who compressed it.
     """
 
-    md5: str
+    digest: str
     of: Literal["file", "content"]
 
     def matches(self, path: Path) -> bool:
         """Whether the file at ``path`` (gzip, if the content counts) has this checksum."""
         # A guard against damage, not against forgery; machines in FIPS mode must be told so.
-        digest = hashlib.md5(usedforsecurity=False)
+        name = "sha256" if len(self.digest) == 64 else "md5"
+        digest = hashlib.new(name, usedforsecurity=False)
         try:
             with path.open("rb") if self.of == "file" else gzip.GzipFile(path) as file:
                 while chunk := file.read(_CHUNK):
                     digest.update(chunk)
         except (gzip.BadGzipFile, EOFError, zlib.error):  # broken content has no checksum
             return False
-        return digest.hexdigest() == self.md5
+        return digest.hexdigest() == self.digest
+
+
+def data_home() -> Path:
+    """Return where data is kept: ``$DLFRAME_DATA``, or ``~/.cache/dlframe`` where that is not set."""
+    return Path(os.environ.get("DLFRAME_DATA") or Path.home() / ".cache" / "dlframe")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A folder of published files that come from a download where they are missing.
+
+    Args:
+        name: of the data set, and of its folder in ``data_home``.
+        root: the folder; None takes that one.
+        urls: addresses of each file.
+        checksums: of each file.
+        download: whether to fetch files that the folder lacks.
+        verify: whether to compare the files' checksums.
+        url: address of a folder with the files, asked instead of ``urls``.
+
+    Raises:
+        ConfigError: ``url`` is no address of the web.
+    """
+
+    name: str
+    root: str | None
+    urls: Mapping[str, Sequence[str]]
+    checksums: Mapping[str, Checksum]
+    download: bool
+    verify: bool
+    url: str | None
+
+    def __post_init__(self) -> None:
+        """Refuse addresses that are not of the web."""
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise ConfigError(f"data.url must start with http:// or https://; got {self.url!r}")
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are."""
+        return data_home() / self.name if self.root is None else Path(self.root).expanduser()
+
+    def file(self, name: str) -> Path:
+        """Return where a file is, once it is there and its checksum is right.
+
+        Raises:
+            DataError: it is missing, or another than the published one.
+        """
+        path = self.folder / name
+        checksum = self.checksums[name] if self.verify else None
+        if path.exists():
+            if checksum is not None and not checksum.matches(path):
+                raise DataError(
+                    f"the checksum of {str(path)!r} is not that of the published file; remove it to "
+                    "download it anew, or take it as it is with data.verify=false"
+                )
+            return path
+        remedy = (
+            f"put {', '.join(self.urls)} into {str(self.folder)!r}, or name the folder that holds "
+            f"{'it' if len(self.urls) == 1 else 'them'} with data.root"
+        )
+        if not self.download:
+            raise DataError(f"no file is at {str(path)!r}; {remedy}, or set data.download=true")
+        own = None if self.url is None else [f"{self.url.rstrip('/')}/{name}"]
+        try:
+            fetch(own or self.urls[name], path, checksum)
+        except DataError as error:
+            raise DataError(f"{error}; {remedy}") from error
+        return path
 
 
 def fetch(urls: Sequence[str], target: Path, checksum: Checksum | None) -> None:

@@ -1,7 +1,6 @@
 """MNIST and Fashion-MNIST: IDX files from a folder, or downloaded into one."""
 
 import gzip
-import os
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlframe.components.data.download import Checksum, fetch
+from dlframe.components.data.download import Checksum, Source
 from dlframe.components.data.standardize import Standardize
-from dlframe.errors import ConfigError, DataError
+from dlframe.errors import DataError
 from dlframe.interfaces.data import Data, Examples, Preprocessor
 from dlframe.interfaces.spec import InputKind
 
@@ -127,25 +126,24 @@ class _Images(Data):
         verify: bool,
         url: str | None,
     ) -> None:
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ConfigError(f"data.url must start with http:// or https://; got {url!r}")
-        if root is None:
-            cache = os.environ.get("DLFRAME_DATA") or Path.home() / ".cache" / "dlframe"
-            self._root = Path(cache) / collection.name
-        else:
-            self._root = Path(root).expanduser()
         self._collection = collection
-        self._download = download
-        self._verify = verify
-        self._mirrors = collection.mirrors if url is None else (url,)
+        self._source = Source(
+            name=collection.name,
+            root=root,
+            urls={name: [f"{mirror}/{name}" for mirror in collection.mirrors] for name in _FILES},
+            checksums=collection.checksums,
+            download=download,
+            verify=verify,
+            url=url,
+        )
 
     def load(self) -> Examples:
-        train_x, train_y, test_x, test_y = (self._read(name) for name in _FILES)
+        train_x, train_y, test_x, test_y = (read_idx(self._source.file(name)) for name in _FILES)
         for images, labels, name in ((train_x, train_y, _FILES[0]), (test_x, test_y, _FILES[2])):
             if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
                 raise DataError(
-                    f"the file {str(self._root / name)!r} must hold one image per label; got the "
-                    f"shapes {list(images.shape)} and {list(labels.shape)}: replace the files"
+                    f"the file {str(self._source.folder / name)!r} must hold one image per label; got "
+                    f"the shapes {list(images.shape)} and {list(labels.shape)}: replace the files"
                 )
         return Examples(
             x=np.concatenate([train_x, test_x])[:, np.newaxis],
@@ -155,30 +153,6 @@ class _Images(Data):
             target_names=("class",),
             test=np.arange(len(train_x), len(train_x) + len(test_x)),
         )
-
-    def _read(self, name: str) -> NDArray[np.uint8]:
-        path = self._root / name
-        checksum = self._collection.checksums[name] if self._verify else None
-        if not path.exists():
-            self._fetch(path, checksum)
-        elif checksum is not None and not checksum.matches(path):
-            raise DataError(
-                f"the checksum of {str(path)!r} is not that of the published file; remove it to "
-                "download it anew, or take it as it is with data.verify=false"
-            )
-        return read_idx(path)
-
-    def _fetch(self, path: Path, checksum: Checksum | None) -> None:
-        remedy = (
-            f"put {', '.join(_FILES)} into {str(self._root)!r}, or name the folder that holds them "
-            "with data.root"
-        )
-        if not self._download:
-            raise DataError(f"no file is at {str(path)!r}; {remedy}, or set data.download=true")
-        try:
-            fetch([f"{mirror.rstrip('/')}/{path.name}" for mirror in self._mirrors], path, checksum)
-        except DataError as error:
-            raise DataError(f"{error}; {remedy}") from error
 
     def preprocessor(self) -> Preprocessor:
         return Standardize()

@@ -1,7 +1,7 @@
 """The preprocessor of numerical arrays: zero mean and unit variance."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ class Standardize(Preprocessor):
     ``(x - mean) / std``, with one mean and one standard deviation (of the population) per feature
     (last axis), or per channel of images ``[N, C, H, W]``; a constant feature is only centred.
     ``[N, ...]`` of any real dtype becomes ``[N, ...]`` float32. A table's columns are found by
-    name, in any order; rows that hold as many numbers in another shape (flat images) are reshaped.
+    name, in any order; flat rows of as many numbers are reshaped.
 
     Raises:
         DataError: rows of another size, missing columns, text, NaN or infinite values.
@@ -79,7 +79,7 @@ class Standardize(Preprocessor):
         if values.dtype.kind not in "biuf":
             raise DataError(f"the rows must hold numbers only; got values of dtype {values.dtype}")
         size = int(np.prod(self._shape))
-        if values.ndim == 0 or values.size != len(values) * size:
+        if values.ndim == 0 or not self._fits(values.shape[1:]):
             raise DataError(
                 f"each row must hold {size} numbers of shape {list(self._shape)}; got rows of "
                 f"shape {list(values.shape[1:])}"
@@ -91,6 +91,11 @@ class Standardize(Preprocessor):
                 f"hold NaN or infinity, first row {int(broken.argmax())}: fill or remove them"
             )
         return values.reshape(len(values), *self._shape)
+
+    def _fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether rows have the training's shape, up to axes of length 1, or are flat."""
+        own = [size for size in self._shape if size != 1]
+        return [size for size in shape if size != 1] == own or shape == (int(np.prod(self._shape)),)
 
     def save(self, path: Path) -> None:
         """Write the fitted state to the file ``path`` as JSON."""
@@ -110,9 +115,16 @@ class Standardize(Preprocessor):
         self._mean = np.array(state["mean"], np.float32)
         self._std = np.array(state["std"], np.float32)
 
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the table's columns; empty for arrays."""
-        return self._columns
+    def facts(self) -> Mapping[str, Any]:
+        """Names of the table's columns; nothing for arrays."""
+        return {"feature_names": self._columns} if self._columns else {}
+
+    def invert(self, x: Tensor) -> Rows:
+        """Map ``x[N, ...]`` back to the data's units: ``x * std + mean``, float32."""
+        values: NDArray[np.float32] = x.detach().cpu().float().numpy() * self._std + self._mean
+        if self._columns and values.ndim == 2:
+            return pd.DataFrame(values, columns=list(self._columns))
+        return values
 
 
 def _chunks(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:

@@ -1,5 +1,7 @@
-"""Any table in a CSV file, as data."""
+"""Tables as data: what all of them share, and those in a CSV or a Parquet file."""
 
+from abc import abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +15,8 @@ from dlframe.components.data.columns import (
     check_known,
     infer_roles,
 )
+from dlframe.components.data.parquet_file import read_parquet
+from dlframe.components.data.table_file import TableFile, rows_with_targets
 from dlframe.components.data.tabular import Clip, Tabular
 from dlframe.components.data.targets import encode_targets
 from dlframe.errors import ConfigError, DataError
@@ -20,10 +24,127 @@ from dlframe.interfaces.data import Data, Examples, Preprocessor, Rows
 from dlframe.interfaces.options import Ge, Gt, Lt, Positive
 from dlframe.interfaces.spec import InputKind
 
-__all__ = ["Csv"]
+__all__ = ["Csv", "Parquet", "Table", "Treatment"]
 
 
-class Csv(Data):
+Task = Literal["auto", "classification", "regression", "multilabel"]
+Missing = Literal["median", "most_frequent", "drop", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Treatment:
+    """How the columns of a table are read; the options of ``Csv`` of the same names explain them."""
+
+    numerical: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    missing: Missing = "median"
+    missing_target: Literal["error", "drop"] = "error"
+    scaling: Literal["standard", "minmax", "robust", "none"] = "standard"
+    max_categories: int = 32
+    clip: Literal["none", "quantile", "iqr"] = "none"
+    clip_quantile: float = 0.01
+    clip_iqr: float = 3.0
+
+    @property
+    def overrides(self) -> Overrides:
+        """Columns whose role is given."""
+        return Overrides(tuple(self.numerical), tuple(self.categorical), tuple(self.ignore))
+
+    def preprocessor(self) -> Tabular:
+        """Return a new ``Tabular``, which finds the columns' types in the training rows."""
+        return Tabular(
+            overrides=self.overrides,
+            missing=self.missing,
+            scaling=self.scaling,
+            max_categories=self.max_categories,
+            clip=Clip(self.clip, self.clip_quantile, self.clip_iqr),
+        )
+
+
+class Table(Data):
+    """Rows of numbers and categories, and one or more columns as targets.
+
+    Args:
+        name: what the table is called in messages.
+        task: what the targets are for, or ``auto``.
+        treatment: how columns are read.
+        file: how CSV files of rows to predict are written.
+    """
+
+    input: InputKind = "features"
+
+    def __init__(self, name: str, task: Task, treatment: Treatment, file: TableFile) -> None:
+        self.name, self._task, self._treatment, self._file = name, task, treatment, file
+
+    @abstractmethod
+    def table(self) -> tuple[pd.DataFrame, list[str]]:
+        """Return the whole table, and the names of the targets' columns."""
+
+    def load(self) -> Examples:
+        """Read the table and encode the targets; features stay as they are."""
+        table, names = self.table()
+        check_known(names, table.columns, "data.target")
+        features = [name for name in table.columns if name not in names]
+        keep = rows_with_targets(table, names, self._treatment.missing_target)
+        keep = keep & self._rows_without_gaps(table[features])
+        if not keep.any():
+            raise DataError(
+                f"no row of {self.name!r} is free of missing values; choose "
+                "data.missing=median, or list columns with many gaps under data.ignore"
+            )
+        table = table[keep].reset_index(drop=True)
+        if not names:
+            return Examples(x=table, y=None, task="", feature_names=tuple(features))
+        targets = encode_targets(table[names], self._task)
+        return Examples(
+            x=table[features],
+            y=targets.y,
+            task=targets.task,
+            class_names=targets.class_names,
+            feature_names=tuple(features),
+            target_names=tuple(names),
+        )
+
+    def read(self, path: Path) -> Rows:
+        """Read rows to predict: a CSV file, ``.parquet`` or ``.npy``."""
+        if path.suffix == ".npy":
+            return super().read(path)
+        return read_parquet(path) if path.suffix == ".parquet" else self._file.read(path)
+
+    def preprocessor(self) -> Preprocessor:
+        """Return a new ``Tabular``, which finds the columns' types in the training rows."""
+        return self._treatment.preprocessor()
+
+    def _rows_without_gaps(self, features: pd.DataFrame) -> NDArray[np.bool_]:
+        overrides = self._treatment.overrides
+        roles = infer_roles(features, overrides)
+        for name in roles.numerical:
+            as_numbers(features[name], texts_missing=name in overrides.numerical)
+        if self._treatment.missing != "drop":
+            return np.ones(len(features), dtype=np.bool_)
+        used = [*roles.numerical, *roles.categorical]
+        return np.asarray(features[used].notna().all(axis=1), dtype=np.bool_)
+
+
+def _once(target: str | list[str] | None, overrides: Overrides) -> list[str]:
+    """Return the names of the targets' columns; refuse a column that is listed twice."""
+    targets = [target] if isinstance(target, str) else list(target or ())
+    listed = [("target", name) for name in targets]
+    for option in ("numerical", "categorical", "ignore"):
+        listed += [(option, name) for name in getattr(overrides, option)]
+    seen: dict[str, str] = {}
+    for option, name in listed:
+        if name in seen:
+            raise ConfigError(
+                f"the column {name!r} is listed under data.{seen[name]} and data.{option}; "
+                "list it once"
+            )
+        seen[name] = option
+    return targets
+
+
+class Csv(Table):
     """A table from a CSV file: one row per example, one or more columns as targets.
 
     Rows become ``[F]`` float32: numbers (gaps filled, outliers clipped, scaled), then 0/1 columns
@@ -61,8 +182,6 @@ class Csv(Data):
         DataError: the file is missing, broken, or not what the options say.
     """
 
-    input: InputKind = "features"
-
     def __init__(
         self,
         *,
@@ -83,132 +202,99 @@ class Csv(Data):
         clip_quantile: Annotated[float, Gt(0), Lt(0.5)] = 0.01,
         clip_iqr: Positive = 3.0,
     ) -> None:
-        self._path = Path(path).expanduser()
-        self._targets = [target] if isinstance(target, str) else list(target or ())
-        self._task = task
-        self._separator = "\t" if separator in ("tab", "\\t") else separator
-        self._header = header
-        self._encoding = encoding
-        self._overrides = Overrides(tuple(numerical), tuple(categorical), tuple(ignore))
-        self._missing = missing
-        self._missing_target = missing_target
-        self._scaling = scaling
-        self._max_categories = max_categories
-        self._clip = Clip(clip, clip_quantile, clip_iqr)
-        if len(self._separator) != 1:
-            raise ConfigError(f"data.separator must be one character or 'tab'; got {separator!r}")
-        listed = [("target", name) for name in self._targets]
-        for option in ("numerical", "categorical", "ignore"):
-            listed += [(option, name) for name in getattr(self._overrides, option)]
-        seen: dict[str, str] = {}
-        for option, name in listed:
-            if name in seen:
-                raise ConfigError(
-                    f"the column {name!r} is listed under data.{seen[name]} and data.{option}; "
-                    "list it once"
-                )
-            seen[name] = option
+        treatment = Treatment(
+            numerical=numerical,
+            categorical=categorical,
+            ignore=ignore,
+            missing=missing,
+            missing_target=missing_target,
+            scaling=scaling,
+            max_categories=max_categories,
+            clip=clip,
+            clip_quantile=clip_quantile,
+            clip_iqr=clip_iqr,
+        )
+        file = TableFile(separator, header, encoding)
+        self._path, self._targets = Path(path).expanduser(), _once(target, treatment.overrides)
+        super().__init__(str(self._path), task, treatment, file)
 
-    def load(self) -> Examples:
-        """Read the file and encode the targets; features stay as they are."""
-        table = self._read(self._path)
+    def table(self) -> tuple[pd.DataFrame, list[str]]:
+        """Read the file."""
+        table = self._file.read(self._path)
         if self._targets and table.shape[1] == 1 and self._targets[0] not in table:
             raise DataError(
-                f"the file {str(self._path)!r} has the single column {table.columns[0]!r}, not the "
+                f"the file {self.name!r} has the single column {table.columns[0]!r}, not the "
                 f"target {self._targets[0]!r}; data.separator may be wrong"
             )
-        check_known(self._targets, table.columns, "data.target")
-        features = [name for name in table.columns if name not in self._targets]
-        keep = self._rows_with_targets(table) & self._rows_without_gaps(table[features])
-        if not keep.any():
-            raise DataError(
-                f"no row of {str(self._path)!r} is free of missing values; choose "
-                "data.missing=median, or list columns with many gaps under data.ignore"
-            )
-        table = table[keep].reset_index(drop=True)
-        if not self._targets:
-            return Examples(x=table, y=None, task="", feature_names=tuple(features))
-        targets = encode_targets(table[self._targets], self._task)
-        return Examples(
-            x=table[features],
-            y=targets.y,
-            task=targets.task,
-            class_names=targets.class_names,
-            feature_names=tuple(features),
-            target_names=tuple(self._targets),
+        return table, self._targets
+
+
+class Parquet(Table):
+    """A table from a Parquet file: one row per example, one or more columns as targets.
+
+    Rows become ``[F]`` float32: numbers (gaps filled, outliers clipped, scaled), then 0/1 columns
+    per category, with all statistics learned from the training rows. Types are inferred: numbers
+    and booleans are numerical, strings categorical; a column of which more than half of the strings
+    (and more than 10) are distinct is free text or an identifier and is ignored, which the log
+    tells.
+
+    Args:
+        path: the file.
+        target: name of the target column, or a list of names; null for tasks without labels.
+        task: what the target is for. ``auto``: strings, booleans and whole numbers with at most 20
+            distinct values are classes, other numbers regression; several columns of 0 and 1 are
+            labels (multilabel), several of other numbers regression.
+        numerical: columns to take as numbers; texts in them count as missing.
+        categorical: columns whose distinct values, numbers included, are categories.
+        ignore: columns to leave out.
+        missing: what becomes of gaps in the features: ``median`` (of the training rows; categories:
+            the commonest), ``most_frequent``, ``drop`` (leaves rows with gaps out; in rows to
+            predict gaps are filled as with ``median``) or ``error``.
+        missing_target: what becomes of rows without target: ``error`` or ``drop``.
+        scaling: of numbers: ``standard`` (mean 0, standard deviation 1), ``minmax`` (0 to 1),
+            ``robust`` (median 0, interquartile range 1) or ``none``.
+        max_categories: most 0/1 columns per categorical column; the rarest share the last one.
+        clip: where outliers are clipped: ``none``, ``quantile`` or ``iqr``.
+        clip_quantile: with ``clip=quantile``, share of the values clipped at each end.
+        clip_iqr: with ``clip=iqr``, distance from the quartiles, in interquartile ranges.
+
+    Raises:
+        ConfigError: options that exclude each other.
+        DataError: the file is missing, broken, or not what the options say.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        target: str | list[str] | None = None,
+        task: Literal["auto", "classification", "regression", "multilabel"] = "auto",
+        numerical: tuple[str, ...] = (),
+        categorical: tuple[str, ...] = (),
+        ignore: tuple[str, ...] = (),
+        missing: Literal["median", "most_frequent", "drop", "error"] = "median",
+        missing_target: Literal["error", "drop"] = "error",
+        scaling: Literal["standard", "minmax", "robust", "none"] = "standard",
+        max_categories: Annotated[int, Ge(2)] = 32,
+        clip: Literal["none", "quantile", "iqr"] = "none",
+        clip_quantile: Annotated[float, Gt(0), Lt(0.5)] = 0.01,
+        clip_iqr: Positive = 3.0,
+    ) -> None:
+        treatment = Treatment(
+            numerical=numerical,
+            categorical=categorical,
+            ignore=ignore,
+            missing=missing,
+            missing_target=missing_target,
+            scaling=scaling,
+            max_categories=max_categories,
+            clip=clip,
+            clip_quantile=clip_quantile,
+            clip_iqr=clip_iqr,
         )
+        self._path, self._targets = Path(path).expanduser(), _once(target, treatment.overrides)
+        super().__init__(str(self._path), task, treatment, TableFile(",", True, "utf-8"))
 
-    def read(self, path: Path) -> Rows:
-        """Read rows to predict: a CSV file like that of training, ``.npy`` or ``.parquet``."""
-        return super().read(path) if path.suffix in (".npy", ".parquet") else self._read(path)
-
-    def preprocessor(self) -> Preprocessor:
-        """Return a new ``Tabular``, which finds the columns' types in the training rows."""
-        return Tabular(
-            overrides=self._overrides,
-            missing=self._missing,
-            scaling=self._scaling,
-            max_categories=self._max_categories,
-            clip=self._clip,
-        )
-
-    def _read(self, path: Path) -> pd.DataFrame:
-        if not path.is_file():
-            kind = "a directory" if path.is_dir() else "no file"
-            raise DataError(f"{kind} is at {str(path)!r}; give the path of a CSV file")
-        try:
-            table = pd.read_csv(
-                path,
-                sep=self._separator,
-                header=0 if self._header else None,
-                encoding=self._encoding,
-                skipinitialspace=True,
-                low_memory=False,  # one type per column, not one per chunk
-            )
-        except pd.errors.EmptyDataError as error:
-            raise DataError(f"the file {str(path)!r} is empty; give a table with rows") from error
-        except (UnicodeDecodeError, LookupError) as error:
-            raise DataError(
-                f"the file {str(path)!r} is not {self._encoding} text; state its data.encoding"
-            ) from error
-        except pd.errors.ParserError as error:
-            raise DataError(
-                f"the file {str(path)!r} is no table with data.separator={self._separator!r}: "
-                f"{str(error).strip().removeprefix('Error tokenizing data. C error: ')}"
-            ) from error
-        if not isinstance(table.index, pd.RangeIndex):
-            raise DataError(
-                f"the rows of {str(path)!r} have more fields than its header; name every column, "
-                "or set data.header=false"
-            )
-        if table.empty:
-            raise DataError(
-                f"the file {str(path)!r} holds a header and no rows; give one with rows"
-            )
-        if not self._header:
-            table.columns = pd.Index([f"column_{i + 1}" for i in range(table.shape[1])])
-        return table
-
-    def _rows_with_targets(self, table: pd.DataFrame) -> NDArray[np.bool_]:
-        complete = np.asarray(table[self._targets].notna().all(axis=1), dtype=np.bool_)
-        gaps = int((~complete).sum())
-        if gaps and self._missing_target == "error":
-            raise DataError(
-                f"the target must be known in every row; {gaps} of {len(table)} rows lack "
-                f"{' or '.join(map(repr, self._targets))}: fill them, or leave them out with "
-                "data.missing_target=drop"
-            )
-        if not complete.any():
-            raise DataError(
-                f"the target {self._targets[0]!r} has no values; name another column as data.target"
-            )
-        return complete
-
-    def _rows_without_gaps(self, features: pd.DataFrame) -> NDArray[np.bool_]:
-        roles = infer_roles(features, self._overrides)
-        for name in roles.numerical:
-            as_numbers(features[name], texts_missing=name in self._overrides.numerical)
-        if self._missing != "drop":
-            return np.ones(len(features), dtype=np.bool_)
-        used = [*roles.numerical, *roles.categorical]
-        return np.asarray(features[used].notna().all(axis=1), dtype=np.bool_)
+    def table(self) -> tuple[pd.DataFrame, list[str]]:
+        """Read the file."""
+        return read_parquet(self._path), self._targets

@@ -2,9 +2,10 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -246,10 +247,28 @@ class Tabular(Preprocessor):
         self._numbers = [_Number(**column) for column in state["numbers"]]
         self._categories = [_Category(**column) for column in state["categories"]]
 
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the transformed columns: ``Age``, ``Sex=female``, ``Port=(rare)``."""
+    def facts(self) -> Mapping[str, Any]:
+        """Names of the transformed columns: ``Age``, ``Sex=female``, ``Port=(rare)``; their groups."""
         names = [column.name for column in self._numbers]
+        groups = [1] * len(self._numbers)
         for column in self._categories:
-            names += [f"{column.name}={category}" for category in column.known]
-            names += [f"{column.name}=(rare)"] if column.rare else []
-        return tuple(names)
+            made = [f"{column.name}={category}" for category in column.known]
+            made += [f"{column.name}=(rare)"] if column.rare else []
+            names += made
+            groups.append(len(made))
+        return {"feature_names": tuple(names), "feature_groups": tuple(groups)}
+
+    def invert(self, x: Tensor) -> Rows:
+        """Map ``x[N, F]`` back to a table: numbers in their units, the likeliest of the categories."""
+        values = x.detach().cpu().double().numpy()
+        start = len(self._numbers)
+        made: dict[str, Any] = {
+            column.name: values[:, i] * column.scale + column.center
+            for i, column in enumerate(self._numbers)
+        }
+        for column in self._categories:
+            names = np.array([*column.known, *(["(rare)"] if column.rare else [])], dtype=object)
+            stop = start + len(names)
+            made[column.name] = names[values[:, start:stop].argmax(axis=1)]
+            start = stop
+        return pd.DataFrame(made)

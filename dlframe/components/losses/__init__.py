@@ -11,7 +11,7 @@ COMPONENTS: tuple[Component, ...] = (
         name="cross_entropy",
         target=f"{_HERE}.cross_entropy:CrossEntropy",
         summary="negative log-likelihood of classes under the softmax",
-        tasks=("classification",),
+        tasks=("classification", "language_modelling"),
         reference="arXiv:1512.00567",
     ),
     Component(
@@ -41,6 +41,13 @@ COMPONENTS: tuple[Component, ...] = (
         summary="how far scores stay below a margin of 1, as in support vector machines",
         tasks=("classification", "multilabel", "generation"),
         reference="doi:10.1007/BF00994018",
+    ),
+    Component(
+        name="wasserstein",
+        target=f"{_HERE}.wasserstein:Wasserstein",
+        summary="how much higher a critic rates samples than the data",
+        tasks=("generation",),
+        reference="arXiv:1701.07875",
     ),
     Component(
         name="mse",

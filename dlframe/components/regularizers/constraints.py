@@ -21,8 +21,8 @@ class MaxNorm(Regularizer):
 
     ``w *= min(1, max_norm / |w|)`` for the weights ``w`` that lead into one unit: a row of
     ``weight[out, in]``, a kernel of a convolution, a gate's row of a recurrent layer, one vector of
-    an embedding. Parameters not called weight, such as biases, and those that ``spectral_norm``
-    already limits are left alone.
+    an embedding. Parameters not called weight, such as biases, those that ``spectral_norm`` already
+    limits, and those that are not trained are left alone.
 
     Args:
         max_norm: largest Euclidean length.
@@ -48,7 +48,7 @@ def _incoming(model: nn.Module) -> Iterator[tuple[Tensor, tuple[int, ...]]]:
     """Yield each weight, as a view, with the axes that lead into one unit."""
     for module in model.modules():
         for name, weight in module.named_parameters(recurse=False):
-            if "weight" not in name or weight.ndim < 2:
+            if "weight" not in name or weight.ndim < 2 or not weight.requires_grad:
                 continue
             if isinstance(module, _ConvTransposeNd):  # weight[in, out / groups, ...]
                 grouped = weight.view(module.groups, -1, *weight.shape[1:])

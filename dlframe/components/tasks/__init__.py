@@ -26,6 +26,21 @@ COMPONENTS: tuple[Component, ...] = (
         defaults={"loss": "mse"},
     ),
     Component(
+        name="forecasting",
+        target=f"{_HOME}.forecasting:Forecasting",
+        summary="the next steps of one or more series",
+        tasks=("regression",),
+        defaults={"loss": "mse"},
+    ),
+    Component(
+        name="language_modelling",
+        target=f"{_HOME}.language_modelling:LanguageModelling",
+        summary="the next token of a text, and texts that go on",
+        defaults={"loss": "cross_entropy"},
+        tags=frozenset({"unsupervised"}),
+        reference="doi:10.1162/153244303322533223",
+    ),
+    Component(
         name="reconstruction",
         target=f"{_HOME}.reconstruction:Reconstruction",
         summary="an autoencoder gives its input back",

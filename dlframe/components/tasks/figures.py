@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 __all__ = [
+    "by_place",
     "confusion_matrix",
+    "forecasts",
     "histograms",
     "image_grid",
     "image_rows",
@@ -123,6 +125,38 @@ def _residual_row(
     )
 
 
+def forecasts(
+    predicted: NDArray[np.floating], actual: NDArray[np.floating], names: Sequence[str]
+) -> Figure:
+    """Draw three forecasts beside what came, and the mean absolute error by steps ahead.
+
+    Args:
+        predicted: predictions ``[N, C, H]``.
+        actual: targets ``[N, C, H]``.
+        names: names of the ``C`` channels, of which the first six are drawn.
+    """
+    drawn = list(names)[:_MOST_TARGETS]
+    figure = Figure(figsize=(11.2, 2.8 * len(drawn)), layout="constrained")
+    steps = np.arange(1, actual.shape[2] + 1)
+    shown = np.unique(np.linspace(0, len(actual) - 1, 3).astype(int))  # the first, middle and last
+    mark = "o" if len(steps) == 1 else None
+    for channel, row in enumerate(figure.subplots(len(drawn), 4, squeeze=False)):
+        for axes, example in zip(row, shown, strict=False):
+            axes.plot(steps, actual[example, channel], color="black", marker=mark, label="actual")
+            axes.plot(steps, predicted[example, channel], marker=mark, label="forecast")
+            axes.set(xlabel="steps ahead", title=f"forecast {example + 1} of {len(actual)}")
+        for axes in row[len(shown) : 3]:
+            axes.set_axis_off()
+        errors = np.abs(predicted[:, channel] - actual[:, channel]).mean(0)
+        row[3].plot(steps, errors, marker=mark)
+        row[3].set(xlabel="steps ahead", title="mean absolute error", ylim=(0.0, None))
+        row[0].set_ylabel(drawn[channel])
+        row[0].legend(frameon=False)
+    if len(drawn) < len(names):
+        figure.suptitle(f"the first {len(drawn)} of {len(names)} channels")
+    return figure
+
+
 def image_rows(
     originals: NDArray[np.floating], reconstructions: NDArray[np.floating], most: int = 10
 ) -> Figure:
@@ -201,4 +235,24 @@ def histograms(
         axes.set_title(names[i] if len(names) == real.shape[1] else f"value {i}", fontsize=9)
         axes.set_yticks([])
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def by_place(
+    bits: NDArray[np.floating], hits: NDArray[np.floating], counts: NDArray[np.int64]
+) -> Figure:
+    """Draw bits per token and accuracy by the number of tokens before.
+
+    Args:
+        bits: sum over the tokens at each place ``[T]``.
+        hits: how many of them were the likeliest ``[T]``.
+        counts: how many there are ``[T]``; places without any are left out.
+    """
+    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+    places = np.flatnonzero(counts)
+    for axes, sums, name in zip(
+        figure.subplots(1, 2), (bits, hits), ("bits per token", "accuracy"), strict=True
+    ):
+        axes.plot(places + 1, sums[places] / counts[places])
+        axes.set(xlabel="tokens seen before", ylabel=name, ylim=(0.0, None))
     return figure

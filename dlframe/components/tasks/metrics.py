@@ -1,5 +1,7 @@
 """Metrics that torchmetrics lacks in the form the tasks need: defined and silent on any data."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -7,7 +9,7 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.utilities import dim_zero_cat
 
-__all__ = ["R2", "FrechetDistance", "RocAuc"]
+__all__ = ["R2", "FrechetDistance", "RocAuc", "TokenMetric"]
 
 
 class RocAuc(Metric):
@@ -123,3 +125,39 @@ class FrechetDistance(Metric):
         mean = self.sums / self.count
         spread = (self.squares / self.count - mean.square()).clamp_min(0).sqrt()
         return ((mean[0] - mean[1]).square() + (spread[0] - spread[1]).square()).mean()
+
+
+class TokenMetric(Metric):
+    """A mean over all tokens of a part but padding, which is 0.
+
+    ``nats`` is ``s * mean(n)`` with the tokens' negative log-likelihoods ``n`` and a scale ``s``,
+    ``perplexity`` is ``exp(mean(n))``, and ``accuracy`` the share of tokens that were the likeliest.
+    Without any token the value is NaN.
+
+    Args:
+        kind: which of them.
+        scale: ``s``.
+    """
+
+    is_differentiable = False
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(
+        self, kind: Literal["nats", "perplexity", "accuracy"], *, scale: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.kind, self.scale = kind, scale
+        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, predictions: Tensor, targets: Tensor) -> None:
+        """Add nats and hits ``[B, T, 2]``, zeros where the tokens ``[B, T]`` are padding."""
+        self.total = self.total + predictions[..., int(self.kind == "accuracy")].sum()
+        self.count = self.count + (targets != 0).sum()
+
+    def compute(self) -> Tensor:
+        """Return the value, or NaN."""
+        mean = self.total / self.count
+        return mean.exp() if self.kind == "perplexity" else self.scale * mean

@@ -33,6 +33,7 @@ class Reconstruction(Task):
     """
 
     needs: ClassVar[type[nn.Module]] = Autoencoder
+    makes_inputs: ClassVar[bool] = True
 
     def __init__(self, spec: Spec, loss: Loss) -> None:
         super().__init__(spec=spec, loss=loss)
