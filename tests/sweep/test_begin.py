@@ -355,18 +355,16 @@ def test_epochs_are_counted_by_the_numbers_that_reports_have(planned: Planned) -
 
 def test_folds_are_runs_of_a_trial_wherever_they_are_set(planned: Planned, tmp_path: Path) -> None:
     def found(*words: str, **options: Any) -> tuple[int, Any]:
-        pruner = (
-            made := planned(_SPACE, "trainer.max_epochs=30", *words, **options)
-        ).definition.pruner
-        return made.definition.folds, pruner and asdict(pruner)["options"]["n_warmup_steps"]
+        made = planned(_SPACE, "trainer.max_epochs=30", *words, **options).definition
+        return made.folds, made.pruner and made.pruner.component.rpartition("/")[2]
 
-    assert found() == (1, 10)
-    assert found("data.folds=5") == (5, 0)  # a step is a fold
-    assert found("data.folds=5", "data.fold=2") == (1, 10)
+    assert found() == (1, "power_law")
+    assert found("data.folds=5") == (5, "median")  # a step is a fold
+    assert found("data.folds=5", "data.fold=2") == (1, "power_law")
     place = tmp_path / "conf" / "experiment"
     place.mkdir(parents=True)
     (place / "mine.yaml").write_text("# @package _global_\ndata:\n  folds: 4\n")
-    assert found("experiment=mine", config_dir=tmp_path / "conf") == (4, 0)
+    assert found("experiment=mine", config_dir=tmp_path / "conf") == (4, "median")
 
 
 def test_the_number_of_folds_is_not_searched(planned: Planned) -> None:

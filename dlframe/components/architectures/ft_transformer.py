@@ -29,7 +29,8 @@ class FeatureTokens(nn.Module):
 
     def __init__(self, groups: tuple[int, ...], width: int) -> None:
         super().__init__()
-        members = torch.block_diag(*(torch.ones(1, size) for size in groups))
+        columns = torch.repeat_interleave(torch.arange(len(groups)), torch.tensor(groups))
+        members = nn.functional.one_hot(columns, len(groups)).T.float()
         self.register_buffer("members", members, persistent=False)
         self.weight = nn.Linear(sum(groups), width, bias=False)
         self.bias = nn.Parameter(torch.empty(len(groups), width))

@@ -52,7 +52,13 @@ class Npz(Data):
 
     input: InputKind = "features"
 
-    def __init__(self, *, path: str, input: Input = "auto", task: Task = "auto") -> None:
+    def __init__(
+        self,
+        *,
+        path: str,
+        input: Literal["auto", "features", "image", "sequence"] = "auto",
+        task: Literal["auto", "classification", "regression", "multilabel"] = "auto",
+    ) -> None:
         self._path = Path(path).expanduser()
         self._input, self._task = input, task
 
@@ -86,7 +92,13 @@ class Arrays(Data):
 
     input: InputKind = "features"
 
-    def __init__(self, *, content: str, input: Input = "auto", task: Task = "auto") -> None:
+    def __init__(
+        self,
+        *,
+        content: str,
+        input: Literal["auto", "features", "image", "sequence"] = "auto",
+        task: Literal["auto", "classification", "regression", "multilabel"] = "auto",
+    ) -> None:
         self._content, self._input, self._task = content, input, task
 
     def load(self) -> Examples:
