@@ -32,11 +32,11 @@ def begun_from(overrides: list[str]) -> tuple[list[str], Path | None]:
         found = [word for word in rest if word.lstrip("+").startswith(f"{option}=")]
         return str(parse(found[-1]).value()) if found else None
 
-    if parse(words[0]).is_sweep_override():
+    name = words[0].partition("=")[2]  # as it is: a study's name may have what overrides may not
+    if "," in name:
         raise ConfigError(
             f"+from takes one name; got {words[0]}: give several runs as transfer.run=<id>,<id>"
         )
-    name = str(parse(words[0]).value())
     root = Path(given("tracking.root") or "runs")
     storage = given("hydra.sweeper.storage")
     run = _run_or_study(name, root, given("tracking.uri"), storage)

@@ -32,9 +32,9 @@ CONFIG_ERRORS = {
     "+foo=3": "there is no option 'foo'",
     "loss=mse": "loss=mse is for regression or reconstruction or generation, but the task is "
     "classification; what fits: ",
-    "architecture=autoencoder task=classification": "what fits: cnn, mlp,",
+    "architecture=autoencoder task=classification": "what fits: cnn, kan, mlp,",
     "architecture=cnn data=iris": "architecture=cnn takes image, but data=iris gives features; what ",
-    "task=regression": "data for it: csv, diabetes; or choose task=classification",
+    "task=regression": "california_housing, csv, diabetes, ",
     "regularizer=augment data=iris": "regularizer=augment takes image",
     "regularizer=label_smoothing data=diabetes": "regularizer=label_smoothing is for classification",
     "regularizer.dropout.p=0.3": "add it: 'regularizer=[dropout]'",
@@ -129,8 +129,8 @@ DATA_ERRORS: list[tuple[str | None, str, str]] = [
     (table(y=HOLES), "", "the target must be known in every row; 1 of 200 rows lack 'y'"),
     (table(y=NUMBERS, c=MIXED), "", "the column 'c' mixes 199 numbers and 1 texts (first text "),
     (table(y=NUMBERS), "data.batch_size=1000", "data.batch_size must not exceed the 144 training"),
-    (table(y=NUMBERS), "loss=cross_entropy", "loss=cross_entropy is for classification, but the "
-     "task is regression; what fits: "),
+    (table(y=NUMBERS), "loss=cross_entropy", "loss=cross_entropy is for classification or "
+     "language_modelling, but the task is regression; what fits: "),
     (table(y=CLASSES), "loss=mse", "loss=mse is for regression or reconstruction or generation, but "),
     (table(y=CLASSES), "task=regression", "select task=classification, or, for a table"),
     (table(y=NUMBERS), "regularizer=label_smoothing", "regularizer=label_smoothing is for class"),

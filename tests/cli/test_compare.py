@@ -311,6 +311,7 @@ def test_failed_jobs_make_the_parent_fail_and_the_others_count(tmp_path: Path) -
     end_delivery(tmp_path / "runs")
 
 
+@pytest.mark.slow
 def test_a_stopped_multirun_is_killed_and_keeps_what_finished(tmp_path: Path) -> None:
     words = ("train", "-m", "seed=range(1,40)", *TINY, "--json")
     process = subprocess.Popen(

@@ -127,6 +127,7 @@ def test_two_processes_give_one_run_that_tests_as_in_one(place: Path, overrides:
             assert here[key] == pytest.approx(together[key], rel=1e-5), key
 
 
+@pytest.mark.slow
 def test_a_components_error_in_one_process_is_one_sentence(place: Path) -> None:
     before = runs_in(place / "runs")
     done = dlframe(

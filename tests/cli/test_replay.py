@@ -87,6 +87,7 @@ def test_code_that_git_does_not_track_is_compared_too(tmp_path: Path) -> None:
         end_delivery(tmp_path / "runs")
 
 
+@pytest.mark.slow
 def test_on_another_machine_it_says_where_the_numbers_part(
     place: Path, first: dict[str, Any]
 ) -> None:

@@ -278,6 +278,7 @@ print(run.status, dlframe.load(run.id, root=root).spec.task)
 """
 
 
+@pytest.mark.slow
 def test_a_notebook_trains_again_after_an_interruption(place: Path) -> None:
     root = place / "runs"
     done = subprocess.run(

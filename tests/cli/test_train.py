@@ -231,7 +231,7 @@ def test_predictions_go_to_a_file_as_csv_or_json(trained: Trained, tmp_path: Pat
         ("nowhere.csv", None, "no file is at 'nowhere.csv'; give the path of"),
         ("rows.txt", "1,2", "the file 'rows.txt' holds a header and no rows"),
         ("rows.npy", "no array", "'rows.npy' holds no plain array of numbers"),
-        ("rows.parquet", "no table", "the rows of 'rows.parquet' cannot be read"),
+        ("rows.parquet", "no table", "'rows.parquet' is no Parquet file"),
         ("rows.csv", "", "the file 'rows.csv' is empty"),
         ("rows.csv", "mean radius,mean texture\n1,2\n", "lack"),
     ],

@@ -108,6 +108,7 @@ def test_the_server_shows_the_store_and_ends_with_ctrl_c(root: Path) -> None:
     gone(children)
 
 
+@pytest.mark.slow
 def test_two_that_are_started_at_once_show_each_its_own(root: Path) -> None:
     """Both find the same port free."""
     other = root.parent / "other"

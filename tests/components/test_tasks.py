@@ -390,9 +390,10 @@ def test_descriptors_name_tasks_with_their_defaults(component: Any) -> None:
         "multilabel": "binary_cross_entropy",
         "regression": "mse",
         "forecasting": "mse",
+        "language_modelling": "cross_entropy",
         "reconstruction": "mse",
         "generation": "binary_cross_entropy",
     }
     assert component.defaults["loss"] == expected[component.name]
-    unsupervised = component.name in ("reconstruction", "generation")
+    unsupervised = component.name in ("reconstruction", "generation", "language_modelling")
     assert ("unsupervised" in component.tags) is unsupervised

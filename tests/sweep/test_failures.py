@@ -50,7 +50,6 @@ def _of(trials: list[FrozenTrial], how: str) -> list[FrozenTrial]:
     [
         ("basic", tuple(_WAYS)),
         ("joblib", ("none", "kill", "raise")),
-        ("submitit_local", ("none", "kill", "raise")),
         pytest.param("joblib", tuple(_WAYS), marks=pytest.mark.slow),
         pytest.param("submitit_local", tuple(_WAYS), marks=pytest.mark.slow),
     ],

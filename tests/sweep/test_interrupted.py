@@ -41,6 +41,7 @@ def test_before_its_first_trial(tmp_path: Path, number: signal.Signals) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_after_its_last_trial(tmp_path: Path) -> None:
     process = _begun(tmp_path)
     assert process.stderr is not None

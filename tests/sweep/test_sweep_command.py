@@ -205,6 +205,7 @@ def _until_trained(place: Path, number: int) -> None:
     raise AssertionError("no trial came through its first epoch")
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     found = trouble_support.install(tmp_path / "site")
     words = ("hydra.sweeper.n_trials=3", "hydra.sweeper.n_workers=2")
@@ -257,6 +258,7 @@ def test_a_study_keeps_the_users_files_and_an_odd_name(tmp_path: Path) -> None:
     end_delivery(tmp_path / "my #1")
 
 
+@pytest.mark.slow
 def test_two_commands_begin_a_study_at_once(tmp_path: Path) -> None:
     words = (*_SEARCH, "hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=4")
     enqueue = "hydra.sweeper.enqueue=[{optimizer.lr: 0.042}]"
@@ -282,9 +284,8 @@ def test_two_commands_begin_a_study_at_once(tmp_path: Path) -> None:
     end_delivery(tmp_path / "runs")
 
 
-@pytest.mark.parametrize(
-    "launcher", ["submitit_local", pytest.param("joblib", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["submitit_local", "joblib"])
 def test_the_jobs_of_a_launcher_share_the_cores_and_keep_what_is_secret(
     launcher: str, tmp_path: Path
 ) -> None:
