@@ -284,6 +284,7 @@ def test_a_multirun_has_no_network_of_its_own(swept: Swept, words: list[str]) ->
 # --- how a multirun may end -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_failed_jobs_make_the_parent_fail_and_the_others_count(tmp_path: Path) -> None:
     code, out, err = command(
         tmp_path,

@@ -176,6 +176,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_killed_as_its_result_is_recorded_a_run_has_it_once(
     place: Path, undisturbed: dict[str, Any]
 ) -> None:

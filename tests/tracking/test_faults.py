@@ -36,6 +36,7 @@ def training(trainer: Trainer) -> Iterator[Trainer]:
         trainer.close()
 
 
+@pytest.mark.slow
 def test_a_server_that_does_everything_wrong_gets_everything_once(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
