@@ -245,6 +245,7 @@ def locked(root: Path, tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{copy}"
 
 
+@pytest.mark.slow
 def test_a_locked_store_cannot_be_listed(locked: str, tmp_path: Path) -> None:
     done = dlframe("runs", "--uri", locked, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")

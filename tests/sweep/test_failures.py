@@ -49,7 +49,6 @@ def _of(trials: list[FrozenTrial], how: str) -> list[FrozenTrial]:
     ("launcher", "ways"),
     [
         ("basic", tuple(_WAYS)),
-        ("joblib", ("none", "kill", "raise")),
         pytest.param("joblib", tuple(_WAYS), marks=pytest.mark.slow),
         pytest.param("submitit_local", tuple(_WAYS), marks=pytest.mark.slow),
     ],

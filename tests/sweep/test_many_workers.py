@@ -41,6 +41,7 @@ def _began(place: Path, found: dict[str, str], *words: str) -> "subprocess.Popen
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_workers_come_and_are_killed(url: str, tmp_path: Path) -> None:
     found = trouble_support.install(tmp_path / "site")
     sweep = _began(

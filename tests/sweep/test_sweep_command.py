@@ -307,6 +307,7 @@ def test_the_jobs_of_a_launcher_share_the_cores_and_keep_what_is_secret(
     end_delivery(root)
 
 
+@pytest.mark.slow
 def test_the_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
     found = trouble_support.install(tmp_path / "site")
     sweep = _started(

@@ -263,6 +263,7 @@ def resume_and_delete(root: Path) -> None:
     assert "was deleted in MLflow while it was being recorded" in delivery.error
 
 
+@pytest.mark.slow
 def test_two_trainers_and_a_delivery_process_that_keeps_dying(root: Path) -> None:
     uids = ["20261121-000000-aaaa", "20261121-000000-bbbb"]
     store = root / "mlflow.db"
