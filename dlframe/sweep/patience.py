@@ -3,13 +3,13 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from dlframe.errors import StorageError
 
@@ -93,6 +93,18 @@ class Patient(BaseStorage):
         self._storage = storage
         self._read = threading.local()
 
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return a study's trials, within ``read_once`` those that were read before."""
+        read: Sequence[FrozenTrial] | None = getattr(self._read, "trials", None)
+        if read is not None and not deepcopy:
+            return [trial for trial in read if states is None or trial.state in states]
+        found: list[FrozenTrial] = self._insist(
+            self._storage.get_all_trials, study_id, deepcopy=deepcopy, states=states
+        )
+        return found
+
     def _insist(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         pause, again = _FIRST_PAUSE, False
         while True:
@@ -127,25 +139,11 @@ def _patiently(name: str) -> Callable[..., Any]:
     return call
 
 
-# All of them, the optional ones too: the base's own versions would ask for every trial there is.
-for _name in [name for name in vars(BaseStorage) if not name.startswith("_")]:
-    setattr(Patient, _name, _patiently(_name))
+# All others, the optional ones too: the base's own versions would ask for every trial there is.
+for _name in vars(BaseStorage).keys() - vars(Patient).keys():
+    if not _name.startswith("_"):
+        setattr(Patient, _name, _patiently(_name))
 Patient.__abstractmethods__ = frozenset()
-
-
-def _all_trials(
-    self: Patient, study_id: int, deepcopy: bool = True, states: Any = None
-) -> Sequence[FrozenTrial]:
-    read: Sequence[FrozenTrial] | None = getattr(self._read, "trials", None)
-    if read is None or deepcopy:
-        found: Sequence[FrozenTrial] = self._insist(
-            self._storage.get_all_trials, study_id, deepcopy=deepcopy, states=states
-        )
-        return found
-    return [trial for trial in read if states is None or trial.state in states]
-
-
-Patient.get_all_trials = _all_trials  # type: ignore[method-assign,assignment]
 
 
 @contextmanager
