@@ -48,8 +48,9 @@ def pin(config: dict[str, Any], replay_of: str | Path | None = None) -> None:
     found = _find(config, replay_of)
     path = _checkpoint(found)
     check(path)
-    _compare(found.id, options["sha256"], digest(path))
-    options["run"], options["sha256"] = found.id, digest(path)
+    sha256 = digest(path)
+    _compare(found.id, options["sha256"], sha256)
+    options["run"], options["sha256"] = found.id, sha256
 
 
 def begin_with(parts: Parts, replay_of: str | Path | None = None) -> None:
